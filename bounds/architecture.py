@@ -1,0 +1,92 @@
+"""What a bound may know of a network: layers, nonlinearities and obstacles, without weights and without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A maximal affine segment W_i (theory §0), i = 1..L.
+
+    Attributes:
+        name: the module's name(s), for messages ("conv1", "features.0+features.1").
+        d_in: dimension of the input z_{i-1}.
+        d_out: dimension of h_i = W_i z_{i-1} + c_i.
+        bias: whether c_i is not identically zero by construction.
+        convolution: whether the linear part is one convolution with a known kernel.
+        parameters: N_i, free parameters of the class used by parametric covers: kernel (or dense matrix) plus offset.
+        kernel_positions: k_pos, kernel positions of a convolution; 1 for a dense layer.
+        output_positions: P_out, output positions of a convolution; 1 for a dense layer.
+    """
+
+    name: str
+    d_in: int
+    d_out: int
+    bias: bool
+    convolution: bool
+    parameters: int
+    kernel_positions: int = 1
+    output_positions: int = 1
+
+
+@dataclass(frozen=True)
+class Nonlinearity:
+    """phi_i between layers i and i+1: elementwise activations and max-pools, composed.
+
+    Attributes:
+        name: where it is ("relu after conv1").
+        functions: keys of its parts in order ("relu", "max_pool").
+        rho: Lipschitz constant, rounded up; includes the max-pool factor sqrt(overlap) (theory L7.3).
+        beta: Lipschitz constant of the derivative, rounded up; None when there is none.
+        at_zero: |phi_i(0)|, the same for every unit.
+        homogeneous: phi(cz) = c phi(z) for c >= 0.
+        max_pool_overlap: largest number of pooling windows that share a unit; 0 without max-pool.
+        d_out: dimension of z_i.
+    """
+
+    name: str
+    functions: tuple[str, ...]
+    rho: float
+    beta: float | None
+    at_zero: float
+    homogeneous: bool
+    max_pool_overlap: int
+    d_out: int
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A reason why the network is not a chain of layers and nonlinearities.
+
+    Attributes:
+        kind: "join" (residual addition, concatenation, product), "opaque" (unknown module), "ends" (the chain does
+            not start and end with an affine layer).
+        name: the thing, as a message shows it ("residual join after block2").
+        remedy: what would make chain bounds apply.
+    """
+
+    kind: Literal["join", "opaque", "ends"]
+    name: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The network as the catalogue sees it.
+
+    `layers` and `nonlinearities` list what was found, in order of execution; only when `obstacles` is empty do they
+    form the chain layer 1, nonlinearity 1, layer 2, ..., layer L (then len(nonlinearities) == L-1).
+    """
+
+    layers: tuple[Layer, ...]
+    nonlinearities: tuple[Nonlinearity, ...]
+    obstacles: tuple[Obstacle, ...]
+    d: int
+    classes: int
+
+    @property
+    def depth(self) -> int:
+        """L, the number of affine segments."""
+        return len(self.layers)

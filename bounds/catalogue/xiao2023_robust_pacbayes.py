@@ -1,0 +1,73 @@
+"""Xiao, Sun & Luo 2023: the PAC-Bayes margin bound for the robust risk."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from bounds.calculus.evaluator import Part
+from bounds.calculus.pac_bayes import pac_bayes
+from bounds.calculus.propagation import dimension_factor
+from bounds.catalogue.assumptions import (
+    ATTACK,
+    CERTIFIED,
+    CHAIN,
+    HOMOGENEOUS,
+    NO_BIAS,
+    NO_MAX_POOL,
+    SUPPORT,
+    samples,
+)
+from bounds.catalogue.entry import Bound, Entry, Reference
+from bounds.symbols import KL, B, B_adv, B_p, D_p, L, a, epsilon, i, j, s
+
+REFERENCE = Reference(
+    "Xiao, Sun & Luo 2023",
+    """@inproceedings{xiao2023pac,
+  title = {{PAC}-Bayesian Spectrally-Normalized Bounds for Adversarially Robust Generalization},
+  author = {Xiao, Jiancong and Sun, Ruoyu and Luo, Zhi-Quan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2023}
+}""",
+)
+
+SHARE = a[i] ** 2 * sp.Product(s[j] ** 2, (j, 1, i - 1)) * sp.Product(s[j] ** 2, (j, i + 1, L))
+
+
+def _bound(variant: str, radius: sp.Expr, increasing: frozenset, note: str) -> Bound:
+    part = Part(B_adv, radius, "l_2 radius of the attacked support")
+    return Bound(
+        variant=variant,
+        target="robust risk",
+        gap=pac_bayes(B_adv, (part, dimension_factor), "Xiao, Sun & Luo 2023", increasing),
+        assumptions=(ATTACK, CHAIN, HOMOGENEOUS, NO_BIAS, NO_MAX_POOL, SUPPORT, CERTIFIED, samples(2)),
+        empirical="hard margin",
+        shrink=(KL,),
+        share=SHARE,
+        stratify_only_margin=True,
+        note=note,
+    )
+
+
+ENTRY = Entry(
+    key="xiao2023_robust_pacbayes",
+    title="PAC-Bayes for the robust risk",
+    reference=REFERENCE,
+    statement=r"\Pr[\exists\,\|\delta\|_p\le\varepsilon:\mathrm{error}]\le\widehat R_\gamma^{\mathrm{hard,adv}}"
+    r"+4\sqrt{\frac{\mathrm{KL}'+\ln(6nL\,n^{1/(2L)}/\delta)}{n-1}}",
+    description="The standard bound with the radius of the attacked support. The empirical term counts samples with "
+    "some perturbed margin <= gamma: what no certificate excludes counts as 1.",
+    variants=(
+        _bound(
+            "published",
+            D_p * (B_p + epsilon),
+            frozenset({B_p, epsilon}),
+            "radius max(1, d^{1/2-1/p})(B_p + epsilon) as published",
+        ),
+        _bound(
+            "audited",
+            B + epsilon * D_p,
+            frozenset({B, epsilon}),
+            "radius B_2 + epsilon max(1, d^{1/2-1/p}): never larger where B_2 <= D_p B_p",
+        ),
+    ),
+)

@@ -1,0 +1,56 @@
+"""Yin, Kannan & Bartlett 2019: linear classifiers under l_inf attacks."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from bounds.calculus.adversary import attacked_linear_class
+from bounds.calculus.contraction import contraction
+from bounds.calculus.risk import risk
+from bounds.catalogue.assumptions import (
+    ATTACK,
+    CERTIFIED,
+    CHAIN,
+    LINEAR,
+    NO_BIAS,
+    TWO_CLASSES,
+    attack_norms,
+)
+from bounds.catalogue.entry import Bound, Entry, Reference
+from bounds.symbols import A_1, A_2, d, gamma
+
+REFERENCE = Reference(
+    "Yin, Kannan & Bartlett 2019; the factor 1/2 of the attack term is an own derivation",
+    """@inproceedings{yin2019rademacher,
+  title = {Rademacher Complexity for Adversarially Robust Generalization},
+  author = {Yin, Dong and Kannan, Ramchandran and Bartlett, Peter},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019}
+}""",
+)
+
+
+def _bound(p_w: int) -> Bound:
+    # ‖w‖_1 <= d^{1-1/p_w}‖w‖_{p_w}
+    factor = d ** (1 - sp.Rational(1, p_w))
+    attacked = attacked_linear_class(p_w, factor, "Yin, Kannan & Bartlett 2019")
+    return Bound(
+        variant=f"p_w={p_w}",
+        target="robust risk",
+        gap=risk(contraction(attacked, 1 / gamma, sp.Integer(1))),
+        assumptions=(ATTACK, attack_norms("linf"), CHAIN, LINEAR, TWO_CLASSES, NO_BIAS, CERTIFIED),
+        empirical="ramp",
+        shrink=(A_1 if p_w == 1 else A_2,),
+        share=None,
+        note="two classes, read as one real output: the difference of the two rows",
+    )
+
+
+ENTRY = Entry(
+    key="yin2019_linear_linf",
+    title="Linear classifiers under l_inf attacks",
+    reference=REFERENCE,
+    statement=r"\mathfrak R_S(\mathrm{adv})\le\mathfrak R_S+\frac{\varepsilon A\,d^{1-1/p_w}}{2\sqrt n}",
+    description="The attack costs a term that grows with the dimension unless the weights are bounded in l_1.",
+    variants=(_bound(2), _bound(1)),
+)

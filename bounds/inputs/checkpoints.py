@@ -1,0 +1,158 @@
+"""`load_checkpoint`, `save_checkpoint`: trained networks from files, safely, and into files, atomically."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bounds.errors import InputError
+from bounds.inputs.factory import call_factory, parse_arguments, resolve_factory
+from bounds.inputs.files import atomic_write
+from bounds.inputs.state_dict import check_finite, find_state_dict, load_into
+from bounds.inputs.weights_file import read_weights
+
+FORMAT = "jacobound-checkpoint"
+VERSION = 1
+NETWORKS = "verification.training.networks"
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    model: str | None = None,
+    arguments: Mapping[str, object] | None = None,
+    trust: bool = False,
+    index: int | None = None,
+) -> nn.Module:
+    """Load a trained network, in evaluation mode, on the CPU.
+
+    Args:
+        path: a state dict (.pt, .pth, .safetensors), a training dictionary around one, a list of state dicts,
+            a checkpoint that `save_checkpoint` wrote, a pickled module, or an exported program (.pt2).
+        model: "module:factory" that builds the network of a state dict; the working directory comes last.
+        arguments: keyword arguments of the factory; texts are read as Python literals where they are.
+        trust: allow files that can run code when loaded: pickled modules and exported programs.
+        index: which entry of a list of state dicts to take.
+
+    Returns:
+        The network; its weights are finite.
+
+    Raises:
+        InputError: when the file, the factory or their match is at fault, in one line that says how.
+    """
+    path = Path(path).expanduser()
+    if arguments and model is None:
+        raise InputError(
+            f"{path}: factory arguments were given without a factory; name it with --model module:factory"
+        )
+    given = parse_arguments(arguments or {})
+    content = _pick(read_weights(path, trust=trust), index, path)
+    if isinstance(content, Mapping) and content.get("format") == FORMAT:
+        module = _rebuild(content, model, given, path)
+    else:
+        module = _assemble(find_state_dict(content, str(path)), model, given, path)
+    check_finite(module, str(path))
+    return module.eval()
+
+
+def save_checkpoint(
+    path: str | Path,
+    factory: str,
+    arguments: Mapping[str, object],
+    module: nn.Module,
+    training: Mapping[str, object] | None = None,
+) -> None:
+    """Write a checkpoint that `load_checkpoint` can rebuild by itself; all of it or nothing.
+
+    Args:
+        path: where to; its folder is made.
+        factory: "verification.training.networks:name", the function that built `module`.
+        arguments: the keyword arguments it was called with; plain json values.
+        module: the trained network.
+        training: how it was trained; plain json values.
+
+    Raises:
+        InputError: for a foreign factory, values that are not plain json, or a path that cannot be written.
+    """
+    path = Path(path).expanduser()
+    _own_factory(factory, str(path))
+    plain = {"arguments": dict(arguments), "training": dict(training or {})}
+    try:
+        json.dumps(plain, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: arguments and training must be plain json values: {error}") from error
+    state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+    record = {"format": FORMAT, "version": VERSION, "factory": factory, **plain, "state_dict": state}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            torch.save(record, temporary)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _pick(content: Any, index: int | None, path: Path) -> Any:
+    if not isinstance(content, list | tuple):
+        if index is not None:
+            raise InputError(f"{path}: an index was given, but it holds one checkpoint, not a list")
+        return content
+    last = len(content) - 1
+    if index is None:
+        raise InputError(
+            f"{path}: holds a list of {len(content)} entries; choose one with --index 0 to {last}"
+        )
+    if not 0 <= index <= last:
+        raise InputError(f"{path}: index {index} is outside 0 to {last}")
+    return content[index]
+
+
+def _assemble(found: Any, model: str | None, arguments: Mapping[str, object], path: Path) -> nn.Module:
+    """The network of a state dict by the user's factory, or a pickled module as it is."""
+    if model is None:
+        if isinstance(found, nn.Module):
+            return found
+        raise InputError(
+            f"{path}: a state dict; name the function that builds its network with --model module:factory"
+        )
+    with torch.random.fork_rng(devices=[]):  # initial weights are about to be replaced: draw them aside
+        torch.manual_seed(0)
+        module = call_factory(model, arguments)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{model}: returned a {type(module).__name__}, not a torch.nn.Module")
+    state = found.state_dict() if isinstance(found, nn.Module) else found
+    load_into(module, state, str(path), model)
+    return module
+
+
+def _rebuild(
+    content: Mapping[str, Any], model: str | None, arguments: Mapping[str, object], path: Path
+) -> nn.Module:
+    """The network of a checkpoint in our own format; a factory of the user's goes before the one it names."""
+    if content.get("version") != VERSION:
+        raise InputError(
+            f"{path}: format version {content.get('version')}; this program reads version {VERSION}"
+        )
+    lacking = [key for key in ("factory", "arguments", "state_dict") if key not in content]
+    if lacking:
+        raise InputError(f"{path}: lacks {', '.join(lacking)}")
+    state = find_state_dict(content["state_dict"], str(path))
+    if model is not None:
+        return _assemble(state, model, arguments, path)
+    spec = content["factory"]
+    _own_factory(spec, str(path))
+    return _assemble(state, spec, content["arguments"], path)
+
+
+def _own_factory(spec: object, where: str) -> None:
+    """A file must not choose what is called, except among this project's network functions."""
+    prefix = f"{NETWORKS}:"
+    if not isinstance(spec, str) or not spec.startswith(prefix):
+        raise InputError(f"{where}: its factory is {spec!r}, but only {prefix}... may be called")
+    made_there = getattr(resolve_factory(spec), "__module__", None) == NETWORKS
+    if not made_there:
+        raise InputError(f"{where}: its factory {spec!r} is not a network of {NETWORKS}")

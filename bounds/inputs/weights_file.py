@@ -1,0 +1,133 @@
+"""Reading checkpoint files without running anything in them, unless the user trusts them."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bounds.errors import InputError
+from bounds.inputs.factory import append_working_directory, one_line
+from bounds.inputs.files import ZIP_DAMAGE, check_file
+
+_TRUST = "pass --trust to run it if you trust its origin"
+_ZIP = b"PK\x03\x04"
+_LEGACY = pickle.dumps(
+    torch.serialization.MAGIC_NUMBER, protocol=2
+)  # what torch.save wrote before version 1.6
+
+
+def read_weights(path: Path, *, trust: bool) -> Any:
+    """What a checkpoint file holds, on the CPU: a state dict, something around one, or (if trusted) a module.
+
+    Tensors in plain containers are read without running any code in the file; pickled objects and exported
+    programs (.pt2) run code, and are read only with `trust`.
+
+    Raises:
+        InputError: for a missing, empty, truncated, corrupt or foreign file, or one that needs `trust`.
+    """
+    check_file(path)
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if head.startswith(_ZIP) or path.suffix == ".pt2":
+        return _read_zip(path, trust)
+    if head.startswith(_LEGACY):
+        return _read_torch(path, trust)
+    raise InputError(f"{path}: {_foreign(head)}")
+
+
+def _foreign(head: bytes) -> str:
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself; run 'git lfs pull'"
+    if head.startswith(b"\x80"):
+        return "a plain pickle; only files written by torch.save or safetensors are read"
+    return "not a checkpoint written by torch.save or safetensors"
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: truncated or corrupt safetensors file ({error})") from error
+
+
+def _read_zip(path: Path, trust: bool) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rsplit("/", 1)[-1] for name in archive.namelist()}
+            damaged = archive.testzip()  # torch itself does not compare checksums
+    except ZIP_DAMAGE as error:
+        raise InputError(f"{path}: truncated or corrupt file") from error
+    if damaged is not None:
+        raise InputError(
+            f"{path}: corrupt: '{damaged}' does not match its checksum "
+            "(if it was written with set_crc32_options(False), write it again without)"
+        )
+    if "archive_format" in names or path.suffix == ".pt2":
+        return _read_exported(path, trust)
+    if "constants.pkl" in names:
+        raise InputError(f"{path}: a TorchScript archive; save the state dict of the original module instead")
+    if "data.pkl" not in names:
+        raise InputError(f"{path}: a zip file, but not a checkpoint written by torch.save")
+    return _read_torch(path, trust)
+
+
+def _read_torch(path: Path, trust: bool) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # on damaged bytes torch's safe unpickler raises whatever comes up
+        if not trust:
+            raise InputError(f"{path}: {_refusal(error)}") from error
+    append_working_directory()
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # unpickling runs the file's own code, which may raise anything
+        raise InputError(f"{path}: loading it raised {one_line(error)}") from error
+
+
+def _refusal(error: Exception) -> str:
+    wanted = re.search(r"GLOBAL (\S+)", str(error))
+    if wanted is not None:
+        return f"refused: it wants to load '{wanted[1]}', which can run code; save a state dict, or {_TRUST}"
+    reason = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+    if reason is not None:
+        return f"corrupt, or not a state dict that can be read safely ({reason[1].strip()})"
+    return "truncated or corrupt file"
+
+
+def _read_exported(path: Path, trust: bool) -> nn.Module:
+    if not trust:
+        raise InputError(f"{path}: refused: an exported program (.pt2) can run code; {_TRUST}")
+    try:
+        program = torch.export.load(path)
+    except Exception as error:  # loading runs the file's own code, which may raise anything
+        raise InputError(f"{path}: loading the exported program raised {one_line(error)}") from error
+    for node in program.graph.nodes:
+        if _trains(node):
+            raise InputError(
+                f"{path}: exported in training mode ('{node.name}'); export it after model.eval()"
+            )
+    module = program.module()
+    # An exported graph is the same in both modes and refuses to be asked; nn.Module's own methods do not.
+    for method in ("train", "eval"):
+        module.__dict__.pop(method, None)
+    return module
+
+
+def _trains(node: torch.fx.Node) -> bool:
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    names = [argument.name for argument in node.target._schema.arguments]
+    return any(
+        name in ("train", "training") and value is True for name, value in zip(names, node.args, strict=False)
+    )

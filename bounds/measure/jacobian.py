@@ -1,0 +1,75 @@
+"""Per-sample input Jacobians of a batch by K batched vector-Jacobian products (theory §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from bounds.errors import InputError
+from bounds.measure.models import refuse_mixing
+
+
+def jacobians(
+    model: Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    chunk: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """J_kj = ∂f_k/∂x_j at every sample, in input units, exact to rounding in the dtype of model and x.
+
+    Samples do not influence each other, so the gradient of the k-th output summed over the chunk holds row k
+    of every sample's Jacobian: one forward and K backward passes per chunk, with the graph of a chunk alive
+    at a time.
+
+    Args:
+        model: maps (batch, *input_shape) to (batch, K), in eval mode.
+        x: inputs, shape (n, *input_shape).
+        chunk: samples differentiated together.
+        progress: called with (samples done, total).
+
+    Returns:
+        Shape (n, K, *input_shape).
+
+    Raises:
+        InputError: if samples influence each other (train-mode batch-norm), or the outputs are not (batch,
+            K).
+
+    Example:
+        >>> jacobians(lambda x: torch.stack([x[:, 0] * x[:, 1], x[:, 0] ** 2], 1), torch.tensor([[2.0, 3.0]]))
+        tensor([[[3., 2.],
+                 [4., 0.]]])
+    """
+    refuse_mixing(model, x)
+    parts = []
+    for first in range(0, len(x), chunk):
+        parts.append(_chunk_jacobians(model, x[first : first + chunk]))
+        if progress is not None:
+            progress(min(first + chunk, len(x)), len(x))
+    if not parts:
+        raise InputError("data: there are no samples")
+    return torch.cat(parts)
+
+
+def _chunk_jacobians(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        inputs = x.detach().clone().requires_grad_(True)
+        outputs = model(inputs)
+        if outputs.ndim != 2:
+            raise InputError(f"model: Jacobians need outputs of shape (batch, K), not {tuple(outputs.shape)}")
+        totals = outputs.sum(0)
+    classes = len(totals)
+    result = torch.empty(len(x), classes, *x.shape[1:], dtype=outputs.dtype)
+    for k in range(classes):
+        row = _gradient(totals[k], inputs, keep=k + 1 < classes)
+        result[:, k] = row
+    return result
+
+
+def _gradient(output: Tensor, inputs: Tensor, keep: bool) -> Tensor:
+    if not output.requires_grad:  # a constant network
+        return torch.zeros_like(inputs)
+    gradient = torch.autograd.grad(output, inputs, retain_graph=keep, allow_unused=True)[0]
+    return torch.zeros_like(inputs) if gradient is None else gradient

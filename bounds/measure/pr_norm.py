@@ -1,0 +1,167 @@
+"""Operator norms ‖J‖_{p→r} of a batch of matrices (theory §3), from both sides."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bounds.errors import InputError
+
+_SIGNS_UP_TO = 12  # rows up to which {±1}^K is enumerated
+_POWER_STEPS = 50
+
+
+@dataclass(frozen=True)
+class SampleBounds:
+    """Lower and upper bounds of one quantity at every sample, shape (n,); equal where the value is exact."""
+
+    lower: Tensor
+    upper: Tensor
+
+
+def spectral(jacobian: Tensor) -> Tensor:
+    """‖J‖_2 of a batch (n, K, d), from the smaller Gram matrix; exact to rounding.
+
+    >>> spectral(torch.tensor([[[3.0, 0.0], [0.0, 4.0]]], dtype=torch.float64))
+    tensor([4.], dtype=torch.float64)
+    """
+    wide = jacobian if jacobian.shape[1] <= jacobian.shape[2] else jacobian.mT
+    squares: Tensor = torch.linalg.eigvalsh(wide @ wide.mT)[:, -1]
+    return squares.clamp(min=0).sqrt()
+
+
+def vector_norms(vectors: Tensor, p: float, dim: int) -> Tensor:
+    """‖·‖_p along one axis.
+
+    >>> vector_norms(torch.tensor([[3.0, -4.0]]), 1, 1)
+    tensor([7.])
+    """
+    norms: Tensor = torch.linalg.vector_norm(vectors, p, dim=dim)
+    return norms
+
+
+def operator_norm_pr(jacobian: Tensor, p: float, r: float) -> SampleBounds:
+    """‖J‖_{p→r} = max over ‖v‖_p ≤ 1 of ‖Jv‖_r, of a batch (n, K, d), from both sides (theory L3.3).
+
+    Exact for p = 1, r = ∞, p = r = 2, and r = 1 with K ≤ 12 (or p = ∞ with d ≤ 12, by duality). Otherwise the
+    lower end comes from the power method (L3.2), and the upper end is the smallest of ‖(‖row_k‖_q)_k‖_r,
+    ‖(‖column_j‖_r)_j‖_q (q dual to p) and d^{max(0,1/2-1/p)}·K^{max(0,1/r-1/2)}·σ_1 (L5.6).
+
+    Raises:
+        InputError: if p or r is below 1.
+
+    Example:
+        >>> hadamard = torch.tensor([[[1.0, 1.0], [1.0, -1.0]]], dtype=torch.float64)
+        >>> operator_norm_pr(hadamard, math.inf, 1).upper
+        tensor([2.], dtype=torch.float64)
+    """
+    if min(p, r) < 1:
+        raise InputError(f"operator norm: needs p, r >= 1, not ({p}, {r})")
+    exact = _exact_operator_norm(jacobian, p, r)
+    if exact is not None:
+        return SampleBounds(exact, exact)
+    lower, upper = power_method(jacobian, p, r)[0], _operator_norm_upper(jacobian, p, r)
+    return SampleBounds(lower, torch.maximum(lower, upper))
+
+
+def dual_exponent(p: float) -> float:
+    """Q with 1/p + 1/q = 1.
+
+    >>> dual_exponent(1), dual_exponent(2), dual_exponent(math.inf)
+    (inf, 2.0, 1.0)
+    """
+    return math.inf if p == 1 else 1.0 if p == math.inf else p / (p - 1)
+
+
+def dual_vector(z: Tensor, p: float) -> Tensor:
+    """Argmax of v·z over ‖v‖_p ≤ 1, along the last axis (theory L3.1); the first basis vector where z = 0.
+
+    >>> dual_vector(torch.tensor([3.0, -4.0]), 2)
+    tensor([ 0.6000, -0.8000])
+    """
+    largest = z.abs().amax(-1, keepdim=True)
+    first = torch.zeros_like(z)
+    first[..., 0] = 1.0
+    z = torch.where(largest > 0, z / torch.where(largest > 0, largest, 1.0), first)
+    if p == 1:
+        top = z.abs().argmax(-1, keepdim=True)
+        return torch.zeros_like(z).scatter(-1, top, z.gather(-1, top).sign())
+    if p == math.inf:
+        return z.sign()
+    powers = z.sign() * z.abs() ** (dual_exponent(p) - 1)
+    return powers / vector_norms(powers, p, -1).unsqueeze(-1)
+
+
+def power_method(
+    jacobian: Tensor, p: float, r: float, steps: int = _POWER_STEPS, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Lower bounds of ‖J‖_{p→r} and the vectors, ‖v‖_p = 1, that attain them (theory L3.2; Boyd, Higham).
+
+    Starts: the row with the largest q-norm, the dual of the top right singular vector and two random vectors;
+        the value
+    never decreases along the iteration. Only a stationary value in general; the maximum for p = r = 2.
+
+    Returns:
+        Values, shape (n,), and vectors, shape (n, d).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    n, _, d = jacobian.shape
+    rows = jacobian[torch.arange(n), vector_norms(jacobian, dual_exponent(p), 2).argmax(1)]
+    starts = [dual_vector(rows, p), dual_vector(_top_right_singular_vector(jacobian), p)]
+    starts += [
+        dual_vector(torch.randn(n, d, generator=generator, dtype=torch.float64).to(jacobian), p)
+        for _ in range(2)
+    ]
+    best, vectors = torch.full((n,), -1.0).to(jacobian), torch.zeros_like(rows)
+    for v in starts:
+        for _ in range(steps):
+            image = torch.einsum("nkd,nd->nk", jacobian, v)
+            value = vector_norms(image, r, 1)
+            better = value > best
+            best, vectors = torch.where(better, value, best), torch.where(better[:, None], v, vectors)
+            u = dual_vector(image, dual_exponent(r))  # the functional of r-norm: u·w = ‖w‖_r
+            v = dual_vector(torch.einsum("nkd,nk->nd", jacobian, u), p)
+    return best, vectors
+
+
+def _exact_operator_norm(jacobian: Tensor, p: float, r: float) -> Tensor | None:
+    if p == 1:
+        return vector_norms(jacobian, r, 1).amax(1)
+    if r == math.inf:
+        return vector_norms(jacobian, dual_exponent(p), 2).amax(1)
+    if p == r == 2:
+        return spectral(jacobian)
+    if r == 1 and jacobian.shape[1] <= _SIGNS_UP_TO:
+        return _by_signs(jacobian, dual_exponent(p))
+    if p == math.inf and jacobian.shape[2] <= _SIGNS_UP_TO:
+        return _by_signs(jacobian.mT, r)
+    return None
+
+
+def _by_signs(jacobian: Tensor, q: float) -> Tensor:
+    """Max over s in {±1}^K of ‖J^T s‖_q; s and -s agree, so s_1 = 1."""
+    best = jacobian.new_zeros(len(jacobian))
+    signs = torch.tensor([(1, *s) for s in itertools.product((1, -1), repeat=jacobian.shape[1] - 1)]).to(
+        jacobian
+    )
+    for block in signs.split(64):
+        best = torch.maximum(best, vector_norms(block @ jacobian, q, 2).amax(1))
+    return best
+
+
+def _operator_norm_upper(jacobian: Tensor, p: float, r: float) -> Tensor:
+    _, outputs, inputs = jacobian.shape
+    q = dual_exponent(p)
+    by_rows = vector_norms(vector_norms(jacobian, q, 2), r, 1)
+    by_columns = vector_norms(vector_norms(jacobian, r, 1), q, 1)
+    by_spectrum = inputs ** max(0.0, 0.5 - 1 / p) * outputs ** max(0.0, 1 / r - 0.5) * spectral(jacobian)
+    return torch.minimum(torch.minimum(by_rows, by_columns), by_spectrum) * (1 + 1e-12)
+
+
+def _top_right_singular_vector(jacobian: Tensor) -> Tensor:
+    left = torch.linalg.eigh(jacobian @ jacobian.mT)[1][:, :, -1]
+    return torch.einsum("nkd,nk->nd", jacobian, left)

@@ -1,0 +1,238 @@
+"""Primitive affine operations: the linear maps a segment is made of, and the shift.
+
+Every operation maps (batch, *in_shape) to (batch, *out_shape) and is linear, except `Shift`. A layer's bias
+is a `Shift` of its own after the linear map, eval-mode batch-norm is a `Scale` and a `Shift`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """An affine map; `linear` is the map without its offset and `adjoint` the transpose of `linear`.
+
+    >>> halve = Scale((2,), torch.tensor([0.5, 0.5], dtype=torch.float64))
+    >>> halve(torch.tensor([[2.0, 4.0]], dtype=torch.float64))
+    tensor([[1., 2.]], dtype=torch.float64)
+    """
+
+    in_shape: Shape
+
+    @cached_property
+    def out_shape(self) -> Shape:
+        """Shape of the output without the batch."""
+        return tuple(self.linear(torch.zeros(1, *self.in_shape, dtype=torch.float64)).shape[1:])
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """The map at z of shape (batch, *in_shape)."""
+        return self.linear(z)
+
+    def linear(self, z: Tensor) -> Tensor:
+        """The map without its offset at z of shape (batch, *in_shape)."""
+        return self._linear(z)
+
+    def adjoint(self, u: Tensor) -> Tensor:
+        """The transpose of `linear` at u of shape (batch, *out_shape)."""
+        return self._adjoint(u)
+
+    def _linear(self, z: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} does not define its linear map")
+
+    def _adjoint(self, u: Tensor) -> Tensor:
+        zero = torch.zeros(len(u), *self.in_shape, dtype=u.dtype, device=u.device)
+        gradient: Tensor = torch.func.vjp(self._linear, zero)[1](u)[0]
+        return gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Operation):
+    """z -> z W^T on the last axis, W of shape (out, in)."""
+
+    weight: Tensor
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return z @ self.weight.T
+
+    def _adjoint(self, u: Tensor) -> Tensor:
+        return u @ self.weight
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Operation):
+    """Zero-padded convolution in any number of axes; weight (out channels, in channels / groups, *size)."""
+
+    weight: Tensor
+    stride: Shape
+    padding: Shape
+    dilation: Shape
+    groups: int
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return self._convolve(z, transposed=False, output_padding=(0,) * len(self.stride))
+
+    def _adjoint(self, u: Tensor) -> Tensor:
+        sizes = zip(self.in_shape[1:], self.weight.shape[2:], strict=True)
+        settings = zip(self.stride, self.padding, self.dilation, strict=True)
+        unread = tuple(  # the last positions, which the stride steps over
+            (n + 2 * pad - dilation * (k - 1) - 1) % stride
+            for (n, k), (stride, pad, dilation) in zip(sizes, settings, strict=True)
+        )
+        return self._convolve(u, transposed=True, output_padding=unread)
+
+    def _convolve(self, z: Tensor, transposed: bool, output_padding: Shape) -> Tensor:
+        return torch.convolution(
+            z,
+            self.weight,
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            transposed,
+            output_padding,
+            self.groups,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TransposedConvolution(Operation):
+    """Transposed convolution; weight (in channels, out channels / groups, *kernel)."""
+
+    weight: Tensor
+    stride: Shape
+    padding: Shape
+    output_padding: Shape
+    dilation: Shape
+    groups: int
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return torch.convolution(
+            z,
+            self.weight,
+            None,
+            self.stride,
+            self.padding,
+            self.dilation,
+            True,
+            self.output_padding,
+            self.groups,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Operation):
+    """Entrywise product with a factor that broadcasts to in_shape."""
+
+    factor: Tensor
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return z * self.factor
+
+    def _adjoint(self, u: Tensor) -> Tensor:
+        return u * self.factor
+
+
+@dataclass(frozen=True, eq=False)
+class Shift(Operation):
+    """Sum with an offset that broadcasts to in_shape: the one operation that is not linear."""
+
+    offset: Tensor
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """The shifted z."""
+        return z + self.offset
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return z
+
+    def _adjoint(self, u: Tensor) -> Tensor:
+        return u
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePool(Operation):
+    """Average pooling, arguments as in torch.nn.functional.avg_pool2d."""
+
+    kernel_size: Shape
+    stride: Shape
+    padding: Shape
+    ceil_mode: bool
+    count_include_pad: bool
+    divisor_override: int | None = None
+
+    def _linear(self, z: Tensor) -> Tensor:
+        arguments = (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        if len(self.kernel_size) == 1:
+            return F.avg_pool1d(z, *arguments)
+        pool = F.avg_pool2d if len(self.kernel_size) == 2 else F.avg_pool3d
+        return pool(z, *arguments, self.divisor_override)
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveAveragePool(Operation):
+    """Averages over output_size windows per axis, of sizes that may differ by one."""
+
+    output_size: Shape
+
+    def _linear(self, z: Tensor) -> Tensor:
+        pools: Any = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+        pooled: Tensor = pools[len(self.output_size)](z, self.output_size)
+        return pooled
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Operation):
+    """Sum over axes, counted with the batch as axis 0."""
+
+    axes: Shape
+    keepdim: bool
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return z.sum(self.axes, self.keepdim)
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Operation):
+    """Padding with zeros ("constant") or copies ("circular", "reflect", "replicate"); amounts as in F.pad."""
+
+    amounts: Shape
+    mode: str
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return F.pad(z, self.amounts, self.mode)
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Operation):
+    """The same entries in the same order, in another shape."""
+
+    new_shape: Shape
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return z.reshape(len(z), *self.new_shape)
+
+    def _adjoint(self, u: Tensor) -> Tensor:
+        return u.reshape(len(u), *self.in_shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Rearrange(Operation):
+    """Moves, drops and copies entries (slice, permute, flip): output r is entry index[r] of (0, z.flatten()).
+
+    Attributes:
+        index: int64, of shape out_shape; 0 stands for a zero, i >= 1 for entry i-1 of the flattened input.
+    """
+
+    index: Tensor
+
+    def _linear(self, z: Tensor) -> Tensor:
+        return F.pad(z.flatten(1), (1, 0))[:, self.index]

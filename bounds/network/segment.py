@@ -1,0 +1,98 @@
+"""A maximal affine segment W z + c of a network: one layer of theory §0, an operator and never a matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from bounds.network.kernel import Kernel, find_kernel
+from bounds.network.operators import Operation, Shape, Shift
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """The composition of one or more primitive affine operations.
+
+    Attributes:
+        name: the modules it comes from ("conv1+bn1"), else the functions.
+        operations: in order of application.
+
+    >>> from bounds.network.operators import Linear
+    >>> weight = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    >>> segment = Segment("fc", (Linear((2,), weight), Shift((1,), torch.ones(1, dtype=torch.float64))))
+    >>> z = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
+    >>> segment(z).item(), segment.linear(z).item(), segment.offset.item()
+    (12.0, 11.0, 1.0)
+    """
+
+    name: str
+    operations: tuple[Operation, ...]
+
+    @property
+    def in_shape(self) -> Shape:
+        """Shape of the input without the batch."""
+        return self.operations[0].in_shape
+
+    @cached_property
+    def out_shape(self) -> Shape:
+        """Shape of the output without the batch."""
+        return self.operations[-1].out_shape
+
+    @property
+    def d_in(self) -> int:
+        """Dimension of the input."""
+        return torch.Size(self.in_shape).numel()
+
+    @property
+    def d_out(self) -> int:
+        """Dimension of the output."""
+        return torch.Size(self.out_shape).numel()
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """W z + c for z of shape (batch, *in_shape)."""
+        for operation in self.operations:
+            z = operation(z)
+        return z
+
+    def linear(self, z: Tensor) -> Tensor:
+        """W z for z of shape (batch, *in_shape)."""
+        for operation in self.operations:
+            z = operation.linear(z)
+        return z
+
+    def adjoint(self, u: Tensor) -> Tensor:
+        """W^T u for u of shape (batch, *out_shape)."""
+        for operation in reversed(self.operations):
+            u = operation.adjoint(u)
+        return u
+
+    @cached_property
+    def offset(self) -> Tensor:
+        """c, of shape out_shape, float64; zeros when there is none."""
+        return self(torch.zeros(1, *self.in_shape, dtype=torch.float64))[0]
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether c is not identically zero by construction."""
+        return any(isinstance(operation, Shift) for operation in self.operations)
+
+    @cached_property
+    def kernel(self) -> Kernel | None:
+        """The convolution that W is, channel scalings folded in; None when W is not a single convolution."""
+        return find_kernel(self.operations)
+
+    @cached_property
+    def channel_offset(self) -> Tensor | None:
+        """The offset per channel when W is a convolution and c is the same all over each channel, else None.
+
+        Batch-norm before a zero-padded convolution, for one, makes an offset that differs at the border.
+        """
+        if self.kernel is None:
+            return None
+        channels = self.offset.reshape(self.kernel.out_shape[0], -1)
+        rounding = 1e-12 * self.offset.abs().max()
+        constant = bool(((channels - channels[:, :1]).abs() <= rounding).all())
+        return channels[:, 0] if constant else None

@@ -1,0 +1,1 @@
+"""From records to what people look at: figures, tables and the HTML report. Knows no torch."""

@@ -1,0 +1,112 @@
+"""What all figures and tables need of the records: kinds, rows in reading order, names to show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bounds.errors import InputError
+
+Record = Mapping[str, Any]
+
+TARGETS = {
+    "risk": "Risk",
+    "robust risk": "Robust risk",
+    "surrogate": "Expected surrogate loss",
+    "robust loss": "Robust loss",
+}
+NORMS = {"l1": "ℓ1", "l2": "ℓ2", "linf": "ℓ∞"}
+
+
+def of_format(records: Iterable[Record], kind: str) -> list[Record]:
+    """The records of one kind ("evaluation" or "comparison"), in order.
+
+    Raises:
+        InputError: a record is of neither kind.
+
+    >>> of_format([{"format": "jacobound-comparison", "model": "a"}], "evaluation")
+    []
+    """
+    chosen = []
+    for record in records:
+        if record.get("format") not in {"jacobound-evaluation", "jacobound-comparison"}:
+            raise InputError(
+                f"a record of format {record.get('format')!r}: expected an evaluation or a comparison"
+            )
+        if record["format"] == f"jacobound-{kind}":
+            chosen.append(record)
+    return chosen
+
+
+def row_key(row: Record) -> tuple[str, str, str]:
+    """What identifies a row across models: target, bound, variant."""
+    return row["target"], row["bound"], row["variant"]
+
+
+def row_name(row: Record, by: str = "title") -> str:
+    """Title (or key, `by="bound"`) and variant of a row.
+
+    >>> row_name({"title": "Parametric cover", "variant": "adversarial"})
+    'Parametric cover, adversarial'
+    >>> row_name({"bound": "holdout_binomial", "variant": ""}, "bound")
+    'holdout_binomial'
+    """
+    return f"{row[by]}, {row['variant']}" if row["variant"] else str(row[by])
+
+
+def reading_order(evaluations: Sequence[Record]) -> list[Record]:
+    """One row per key over all evaluations, grouped by target, otherwise in the order of the records."""
+    first: dict[tuple[str, str, str], Record] = {}
+    for evaluation in evaluations:
+        for row in evaluation["rows"]:
+            first.setdefault(row_key(row), row)
+    targets = [*TARGETS, *dict.fromkeys(row["target"] for row in first.values())]
+    return sorted(first.values(), key=lambda row: targets.index(row["target"]))
+
+
+def titles_once(rows: Sequence[Record | str | None]) -> list[str]:
+    """Titles of rows with repeats left blank, so that variants of one bound read as one block.
+
+    >>> titles_once([{"title": "A"}, {"title": "A"}, None, {"title": "A"}])
+    ['A', '', '', 'A']
+    """
+    titles = [row["title"] if isinstance(row, Mapping) else "" for row in rows]
+    return [title if k == 0 or title != titles[k - 1] else "" for k, title in enumerate(titles)]
+
+
+def target_title(target: str) -> str:
+    """Name of a target as a heading.
+
+    >>> target_title("robust risk")
+    'Robust risk'
+    """
+    return TARGETS.get(target, target.capitalize())
+
+
+def surrogate_title(name: str) -> str:
+    """Name of a surrogate in running text.
+
+    >>> surrogate_title("margin_jacobian"), surrogate_title("entrywise_l1")
+    ('margin Jacobian', 'entrywise ℓ1')
+    """
+    known = {"jacobian": "Jacobian", "frobenius": "Frobenius", "l1": "ℓ1", "l2": "ℓ2", "linf": "ℓ∞"}
+    return " ".join(known.get(word, word) for word in name.replace("-", "_").split("_"))
+
+
+def norm_title(norm: str) -> str:
+    """Name of a norm as written in the field.
+
+    >>> norm_title("linf")
+    'ℓ∞'
+    """
+    return NORMS.get(norm, norm)
+
+
+def set_title(norm: str, box: Sequence[float] | None) -> str:
+    """Name of an attack set of any radius.
+
+    >>> set_title("l2", [0, 1]), set_title("linf", None)
+    ('ℓ2 ball ∩ [0, 1] box', 'ℓ∞ ball')
+    """
+    ball = f"{norm_title(norm)} ball"
+    return ball if box is None else f"{ball} ∩ [{box[0]:g}, {box[1]:g}] box"

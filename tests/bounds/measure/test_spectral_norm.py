@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from bounds.errors import InputError
+from bounds.measure import spectral_norm
+from bounds.measure.spectral_norm import deterministic_upper, operator_norm
+from bounds.network import trace
+from bounds.network.operators import Convolution, Linear, Operation, Pad, Scale, TransposedConvolution
+from bounds.network.segment import Segment
+from tests.bounds.measure.oracles import dense
+from tests.cases import CASES
+
+SLACK = 1 + 1e-11
+
+
+def norm(segment: Segment) -> float:
+    return float(torch.linalg.svdvals(dense(segment))[0])
+
+
+def convolution(
+    weight: Tensor, size: tuple[int, ...], groups: int = 1, **options: tuple[int, ...]
+) -> Segment:
+    axes = weight.ndim - 2
+    settings = {"stride": (1,) * axes, "padding": (0,) * axes, "dilation": (1,) * axes} | options
+    operation = Convolution(
+        (weight.shape[1] * groups, *size),
+        weight,
+        settings["stride"],
+        settings["padding"],
+        settings["dilation"],
+        groups,
+    )
+    return Segment("conv", (operation,))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_encloses_the_norm_of_every_segment(name: str) -> None:
+    case = CASES[name]
+    for segment in trace(case.module(), case.inputs(2)).segments:
+        true, measured = norm(segment), operator_norm(segment)
+        assert measured.lower.value <= true * SLACK
+        assert true <= measured.upper.value * SLACK
+        assert measured.upper.value <= measured.lower.value * (1 + 1e-9)
+        assert deterministic_upper(segment).value * SLACK >= true
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet", "conv-strided", "conv-circular", "conv-reflect", "conv-transposed", "mlp", "vit"]
+)
+def test_without_a_matrix_encloses_the_norm_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectral_norm, "_DENSE_SIDE", 0)
+    case = CASES[name]
+    for segment in trace(case.module(), case.inputs(2)).segments:
+        true, measured = norm(segment), operator_norm(segment)
+        assert true * (1 - 1e-5) <= measured.lower.value <= true * SLACK
+        assert true <= measured.upper.value * SLACK
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Segment:
+    """Random convolutions: 1 or 2 axes, all strides, paddings, dilations, groups, zero and circular padding."""
+    axes = draw(st.integers(1, 2))
+
+    def each(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.lists(st.integers(low, high), min_size=axes, max_size=axes)))
+
+    groups = draw(st.sampled_from([1, 1, 2]))
+    outputs, inputs, taps = groups * draw(st.integers(1, 2)), draw(st.integers(1, 2)), each(1, 4)
+    size, stride, padding, dilation = each(1, 6), each(1, 3), each(0, 5), each(1, 3)
+    circular = draw(st.booleans())
+    if circular:
+        padding = tuple(min(p, n) for p, n in zip(padding, size, strict=True))
+    reach = [1 + (k - 1) * d for k, d in zip(taps, dilation, strict=True)]
+    assume(all(r <= n + 2 * p for r, n, p in zip(reach, size, padding, strict=True)))
+    # integer taps make exact cancellations, where a wrong grid shows most
+    weight = torch.tensor(
+        draw(
+            st.lists(
+                st.integers(-2, 2),
+                min_size=math.prod((outputs, inputs, *taps)),
+                max_size=math.prod((outputs, inputs, *taps)),
+            )
+        ),
+        dtype=torch.float64,
+    ).reshape(outputs, inputs, *taps)
+    if not circular:
+        return convolution(weight, size, groups, stride=stride, padding=padding, dilation=dilation)
+    amounts = tuple(p for p in reversed(padding) for _ in range(2))
+    pad = Pad((inputs * groups, *size), amounts, "circular")
+    padded = tuple(n + 2 * p for n, p in zip(size, padding, strict=True))
+    return Segment(
+        "", (pad, *convolution(weight, padded, groups, stride=stride, dilation=dilation).operations)
+    )
+
+
+@settings(deadline=None, max_examples=300)
+@given(segment=convolutions())
+def test_deterministic_upper_is_above_the_norm_of_any_convolution(segment: Segment) -> None:
+    assert segment.kernel is not None
+    assert norm(segment) <= deterministic_upper(segment).value * SLACK
+
+
+@settings(deadline=None, max_examples=40)
+@given(segment=convolutions(), seed=st.integers(0, 100))
+def test_lanczos_encloses_the_norm_of_any_convolution(segment: Segment, seed: int) -> None:
+    true, measured = norm(segment), spectral_norm._matrix_free(segment, seed, 1e-12)
+    assert measured.lower.value <= true * SLACK <= measured.upper.value * SLACK**2
+
+
+@pytest.mark.parametrize(("size", "taps", "stride"), [(8, 3, 1), (8, 3, 2), (6, 5, 3), (4, 4, 2), (3, 5, 1)])
+def test_circular_with_dividing_stride_is_exact(size: int, taps: int, stride: int) -> None:
+    weight = torch.randn(3, 2, taps, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    before = taps // 2
+    pad = Pad((2, size), (before, before), "circular")
+    padded = convolution(weight, (size + 2 * before,), stride=(stride,)).operations[0]
+    segment = Segment("", (pad, padded))
+    outputs = segment.out_shape[-1]
+    if outputs == size // stride:
+        assert math.isclose(deterministic_upper(segment).value, norm(segment), rel_tol=1e-10)
+    else:
+        assert deterministic_upper(segment).value >= norm(segment)
+
+
+def test_same_padding_needs_the_padded_grid() -> None:
+    """Theory L7.1: on the grid n = 2 the symbol of [1, 0, -1] vanishes, while the operator has norm 1."""
+    segment = convolution(torch.tensor([[[1.0, 0.0, -1.0]]], dtype=torch.float64), (2,), padding=(1,))
+    assert norm(segment) == 1.0
+    assert spectral_norm.torus_norm(segment.kernel.weight, [1], [1], [2]) < 1e-12  # type: ignore[union-attr]
+    assert 1.0 <= deterministic_upper(segment).value <= 2.0
+
+
+def test_deterministic_upper_is_close_for_a_large_image() -> None:
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for stride in ((1, 1), (2, 2)):
+        segment = convolution(weight, (24, 24), padding=(1, 1), stride=stride)
+        measured = spectral_norm._matrix_free(segment, 0, 1e-12)
+        assert measured.lower.value <= deterministic_upper(segment).value <= 1.02 * measured.lower.value
+
+
+@pytest.mark.parametrize("make", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def test_transposed_convolution_has_the_norm_of_the_convolution(make: Callable[..., nn.Module]) -> None:
+    weight = make(2, 3, 2).weight.detach().double()
+    axes = weight.ndim - 2
+    ones, zeros = (1,) * axes, (0,) * axes
+    operation = TransposedConvolution((3, *(3,) * axes), weight, (2,) * axes, zeros, ones, ones, 1)
+    segment = Segment("", (operation,))
+    assert norm(segment) <= deterministic_upper(segment).value * SLACK
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular", "constant"])
+def test_norm_of_a_padding_is_exact(mode: str) -> None:
+    segment = Segment("", (Pad((1, 4, 3), (2, 1, 3, 0), mode),))
+    assert math.isclose(deterministic_upper(segment).value, norm(segment), rel_tol=1e-10)
+
+
+def test_large_convolution_two_sided() -> None:
+    weight = 0.02 + torch.randn(16, 8, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    segment = convolution(weight, (16, 16), padding=(1, 1))
+    measured = operator_norm(segment)
+    assert measured.lower.value <= measured.upper.value <= 1.005 * measured.lower.value
+    assert measured == operator_norm(segment), "the same seed gives the same result"
+    assert measured.lower != operator_norm(segment, seed=1).lower
+
+
+def test_says_which_bound_won_and_its_failure_probability(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.diag(torch.linspace(1, 2, 700, dtype=torch.float64))
+    measured = operator_norm(Segment("fc", (Linear((700,), weight),)), failure=1e-6)
+    assert measured.upper.how.startswith("product"), "a diagonal matrix is sharp in the Schur test"
+    assert measured.upper.failure == 0.0
+    monkeypatch.setattr(spectral_norm, "_matrix_upper", lambda weight: math.inf)
+    measured = operator_norm(Segment("fc", (Linear((700,), weight),)), failure=1e-6)
+    assert measured.upper.how.startswith("Lanczos")
+    assert measured.upper.failure == 1e-6
+    assert 2.0 <= measured.upper.value <= 2.01
+
+
+@pytest.mark.parametrize("side", [5, 700])
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e-180, 1e150])
+def test_scale_is_no_obstacle(side: int, value: float) -> None:
+    operations: tuple[Operation, ...] = (Scale((side,), torch.full((side,), value, dtype=torch.float64)),)
+    measured = operator_norm(Segment("scale", operations))
+    assert measured.lower.value <= value <= measured.upper.value
+    assert measured.upper.value <= value * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("side", [5, 700])
+def test_refuses_weights_that_are_not_finite(side: int) -> None:
+    weight = torch.eye(side, dtype=torch.float64)
+    weight[0, 0] = torch.nan
+    with pytest.raises(InputError, match="head: its weights are not all finite"):
+        operator_norm(Segment("head", (Linear((side,), weight),)))

@@ -1,0 +1,1 @@
+"""Robust losses against their surrogates: attacks from below, certificates from above, verdicts, training."""

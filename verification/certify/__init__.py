@@ -1,0 +1,1 @@
+"""Certificates: upper bounds of the robust loss and lower bounds of the worst-case margin."""

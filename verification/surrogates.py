@@ -1,0 +1,171 @@
+"""Surrogates of the robust loss, S(x) = loss + eps·c·N(J(x)): every row of theory §2's table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bounds.errors import InputError
+from bounds.inputs import Data
+from bounds.measure import JacobianNorms, jacobian_norms
+from bounds.measure.margin import margins_of_logits
+from bounds.measure.models import Model, float64_model
+from verification.attack_set import NORMS, AttackSet
+
+OPERATOR_R = 2.0  # the logit norm of the operator row
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """One row of the table.
+
+    Attributes:
+        name: its key.
+        norms: the attack norms it is for.
+        constant: c in S = loss + eps·c·N(J).
+        upper: whether S >= R_lin, the robust loss of the linearised network (theory L2.1).
+        source: where it comes from.
+        jacobian_norm: N(J) per sample from the measured norms, for an attack set; None for the gradient row,
+            whose N is the loss gradient's dual norm.
+    """
+
+    name: str
+    norms: tuple[str, ...]
+    constant: float
+    upper: bool
+    source: str
+    jacobian_norm: Callable[[JacobianNorms, AttackSet], Tensor] | None
+
+
+SURROGATES: dict[str, Surrogate] = {
+    row.name: row
+    for row in (
+        Surrogate("gradient", tuple(NORMS), 1.0, False, "first order: ‖J^T u‖_q, theory §2", None),
+        Surrogate(
+            "margin-jacobian",
+            tuple(NORMS),
+            1.0,
+            True,
+            "our derivation: max_k ‖J_k - J_y‖_q, theory §2",
+            lambda norms, ball: norms.margins[ball.q],
+        ),
+        Surrogate(
+            "spectral", ("l2",), math.sqrt(2), True, "‖J‖_2, theory §2", lambda norms, ball: norms.spectral
+        ),
+        Surrogate(
+            "frobenius",
+            ("l2",),
+            math.sqrt(2),
+            True,
+            "‖J‖_F, after Wu & Li; the constant is ours, theory §2",
+            lambda norms, ball: norms.frobenius,
+        ),
+        Surrogate(
+            "row-sum", ("linf",), 2.0, True, "max_k ‖J_k‖_1, theory §2", lambda norms, ball: norms.row_sum
+        ),
+        Surrogate(
+            "entrywise-l1",
+            ("linf",),
+            1.0,
+            True,
+            "‖J‖_{1,1}, after Wu & Li; the constant is ours, theory §2",
+            lambda norms, ball: norms.entrywise_l1,
+        ),
+        Surrogate(
+            "operator",
+            tuple(NORMS),
+            2 ** (1 - 1 / OPERATOR_R),
+            True,
+            "‖J‖_{p→2} (for linf its certified upper end), after Roth et al.; theory §2, L3.3",
+            lambda norms, ball: norms.operators[ball.p, OPERATOR_R].upper,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What the surrogates of one attack norm are made of, float64.
+
+    Attributes:
+        loss: cross-entropy per sample, (n,), nats.
+        slopes: c·N(J) per sample by surrogate, (n,), nats per input unit.
+    """
+
+    loss: Tensor
+    slopes: dict[str, Tensor]
+
+    def at(self, eps: float) -> dict[str, Tensor]:
+        """S = loss + eps·slope per sample by surrogate, nats."""
+        return {name: self.loss + eps * slope for name, slope in self.slopes.items()}
+
+
+def surrogates(model: Model, x: Tensor, y: Tensor, norm: str, eps: float) -> dict[str, Tensor]:
+    """Every surrogate of the robust loss that the attack norm has, per sample.
+
+    Args:
+        model: logits of a batch of inputs; a module is copied to float64 in eval mode.
+        x: inputs, (n, *shape), input units.
+        y: labels, (n,), int64.
+        norm: "l2", "linf" or "l1".
+        eps: radius, input units.
+
+    Returns:
+        Surrogate name to values, (n,), float64, nats; exact to rounding, but the operator row for linf is an
+        upper bound of itself. Which of them bound what is in SURROGATES.
+
+    Raises:
+        InputError: for an unknown norm, a bad radius, or a Jacobian that is not finite.
+
+    >>> model = torch.nn.Linear(2, 2, bias=False)
+    >>> model.weight.data = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    >>> values = surrogates(model, torch.zeros(1, 2), torch.tensor([0]), "l2", 1.0)
+    >>> {name: round(value.item() - math.log(2), 4) for name, value in values.items()}
+    {'gradient': 2.5, 'margin-jacobian': 5.0, 'spectral': 5.6569, 'frobenius': 7.0711, 'operator': 5.6569}
+    """
+    AttackSet(norm, eps)
+    return slopes(model, x, y, norm).at(eps)
+
+
+def slopes(
+    model: Model, x: Tensor, y: Tensor, norm: str, *, progress: Callable[[int, int], None] | None = None
+) -> Slopes:
+    """Losses and slopes c·N(J) of every surrogate of the attack norm: the surrogates for all radii at once.
+
+    Raises:
+        InputError: for an unknown norm or a Jacobian that is not finite.
+    """
+    ball = AttackSet(norm, 0.0)
+    run = float64_model(model)
+    loss, gradient = _loss_and_gradient_norm(run, x, y, ball.q)
+    if not bool(gradient.isfinite().all()):
+        culprit = int((~gradient.isfinite()).nonzero()[0])
+        raise InputError(f"model: the input gradient of sample {culprit} is not finite")
+    samples = Data("samples", x, y, classes=int(y.max()) + 1)
+    norms = jacobian_norms(run, samples, q=(ball.q,), operators=((ball.p, OPERATOR_R),), progress=progress)
+    rows = [row for row in SURROGATES.values() if norm in row.norms]
+    return Slopes(
+        loss,
+        {
+            row.name: row.constant * (row.jacobian_norm(norms, ball) if row.jacobian_norm else gradient)
+            for row in rows
+        },
+    )
+
+
+def _loss_and_gradient_norm(
+    run: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, q: float, chunk: int = 256
+) -> tuple[Tensor, Tensor]:
+    losses, norms = [], []
+    for inputs, labels in zip(x.split(chunk), y.split(chunk), strict=True):
+        inputs = inputs.double().requires_grad_(True)
+        with torch.enable_grad():
+            loss = margins_of_logits(run(inputs), labels)[1]
+            (gradient,) = torch.autograd.grad(loss.sum(), inputs)
+        losses.append(loss.detach())
+        norms.append(torch.linalg.vector_norm(gradient.flatten(1), q, dim=1))
+    return torch.cat(losses), torch.cat(norms)

@@ -1,0 +1,1 @@
+"""Reference networks, regularisers and a deterministic trainer."""

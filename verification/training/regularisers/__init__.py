@@ -1,0 +1,1 @@
+"""Differentiable penalties on a network's Jacobian, one per file."""

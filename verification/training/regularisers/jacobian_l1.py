@@ -1,0 +1,23 @@
+"""Entrywise ℓ1 norm of the Jacobian (the ℓ∞ regulariser of Wu & Li; theory §2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from verification.training.regularisers.penalty import jacobian_products, unit_vectors
+
+
+class JacobianL1:
+    """Mean over the batch of ‖J(x)‖_{1,1} = sum of |J_kj|, logits / input units; exact, by K products.
+
+    >>> network = nn.Linear(2, 2, bias=False)
+    >>> network.weight.data = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
+    >>> JacobianL1()(network, torch.zeros(5, 2), torch.Generator()).item()
+    10.0
+    """
+
+    def __call__(self, network: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+        """The penalty, a scalar differentiable in the parameters; the generator is not used."""
+        products = jacobian_products(network, x, unit_vectors(network, x))
+        return torch.stack([product.abs().sum() for product in products]).sum() / len(x)
