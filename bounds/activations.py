@@ -107,9 +107,7 @@ DEFINITIONS: dict[str, _Definition] = {
         None,
         homogeneous=True,
     ),
-    "tanh": _Definition(
-        lambda sp, x: sp.tanh(x), lambda sp: sp.Integer(0), lambda sp: sp.atanh(1 / sp.sqrt(3))
-    ),
+    "tanh": _Definition(lambda sp, x: sp.tanh(x), lambda sp: sp.Integer(0), lambda sp: sp.atanh(1 / sp.sqrt(3))),
     "sigmoid": _Definition(
         lambda sp, x: 1 / (1 + sp.exp(-x)), lambda sp: sp.Integer(0), lambda sp: sp.log(2 + sp.sqrt(3))
     ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -11,10 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from bounds import catalogue
-from bounds.calculus.arithmetic import point
+from bounds import catalogue, symbols
+from bounds.calculus.arithmetic import Points, point
 from bounds.calculus.evaluator import Evaluator
-from bounds.calculus.arithmetic import Points
 from bounds.calculus.jacobian_cover import JACOBIAN_NORMS
 from bounds.calculus.stratification import Grid
 from bounds.catalogue.assumptions import Setting
@@ -28,7 +29,6 @@ from bounds.readings import Settings
 from bounds.robust_margins import RobustMargins
 from bounds.rows import Sample, bound_row, empirical_risk, holdout_row, inapplicable_row, violations
 from bounds.sides import Exact, lower_end, upper_end
-from bounds import symbols
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total); total 0 where unknown."""
@@ -97,7 +97,7 @@ def evaluate(
 
     Args:
         model: maps inputs (batch, *input_shape) to logits (batch, K); evaluated in eval mode and float64.
-        train: the training sample: `Data`, a pair of tensors, a Dataset or a DataLoader. Originals, not augmented copies.
+        train: the training sample: `Data`, a pair of tensors, a Dataset or a DataLoader. No augmented copies.
         test: samples untouched by training, selection and batch-norm statistics.
         init: the initialisation, as the reference M_i; zero if None.
         eps: attack radius, input units; None for the standard bounds only.
@@ -250,15 +250,15 @@ class _Sides:
         self.n, self.m = len(train), len(test)
         self.box, self.eps, self.norm = train.box, eps, norm
         self.robust = robust
-        self.train = margins(network, train, progress=lambda d, t: report("margins on the training set", d, t))
-        self.test = margins(network, test, progress=lambda d, t: report("margins on the test set", d, t))
+        self.train = margins(network, train, progress=partial(report, "margins on the training set"))
+        self.test = margins(network, test, progress=partial(report, "margins on the test set"))
         self.sample_radius = data_norms(train.batches(1024)).sample_radius.value
         parts = [data.subset(min(jacobian_samples, len(data)), seed) for data in (train, test)]
         self.complete = len(parts[0]) == self.n
         self.jacobians = []
         for which, part in zip(("training", "test"), parts, strict=True):
             stage = f"Jacobians on {len(part)} {which} samples"
-            norms = jacobian_norms(network, part, progress=lambda d, t, s=stage: report(s, d, t))
+            norms = jacobian_norms(network, part, progress=partial(report, stage))
             losses = margins(network, part).losses
             self.jacobians.append((norms, losses))
 
@@ -316,7 +316,8 @@ class _Sides:
 
 
 def _rows(entry: Entry, measured: Measurements, settings: Settings, sides: _Sides) -> list[dict[str, Any]]:
-    setting = Setting(measured.data.n, measured.attack_norm, sides.robust is not None, measured.data.support is not None)
+    data = measured.data
+    setting = Setting(data.n, measured.attack_norm, sides.robust is not None, data.support is not None)
     rows: list[dict[str, Any]] = []
     for variant in entry.variants:
         if isinstance(variant, HoldOut):
@@ -339,9 +340,7 @@ def _applicable(
         sample, losses = sides.sample(bound.target), None
     else:
         sample, losses = sides.surrogate_sample(bound.surrogate)
-    return bound_row(
-        entry, bound, measured, settings, sample, empirical_risk(bound, sample, losses, sides.complete)
-    )
+    return bound_row(entry, bound, measured, settings, sample, empirical_risk(bound, sample, losses, sides.complete))
 
 
 def _holdout(entry: Entry, variant: HoldOut, settings: Settings, sides: _Sides) -> list[dict[str, Any]]:
@@ -404,8 +403,6 @@ def _refuse_nonfinite(model: nn.Module) -> None:
 
 def _reference(init: nn.Module, train: Data, network: TracedNetwork) -> TracedNetwork:
     """The traced initialisation, batch-norm at mean 0 and variance 1 so that it is independent of the data."""
-    import copy
-
     init = copy.deepcopy(init)
     for module in init.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

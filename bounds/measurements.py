@@ -103,9 +103,7 @@ class Measurements:
         widths = [layer.d_in + layer.bias for layer in net.layers] + [layer.d_out for layer in net.layers]
         unbiased = [layer.d_in for layer in net.layers] + [layer.d_out for layer in net.layers]
         inner = net.nonlinearities
-        narrowest = [
-            min(min(layer.d_in, layer.d_out) for layer in net.layers[:i]) for i in range(1, depth + 1)
-        ]
+        narrowest = [min(min(layer.d_in, layer.d_out) for layer in net.layers[:i]) for i in range(1, depth + 1)]
         numbers: dict[Any, Any] = {
             symbols.n: data.n,
             symbols.d: net.d,
@@ -180,5 +178,3 @@ def _enclosed(side: Side) -> Any:
         slack = point.mpf(2) ** -40 * abs(point.mpf(side.value))
         return enclosure(max(point.mpf(0), side.value - slack), side.value + slack)
     return enclosure(point.mpf(0), point.mpf(upper_end(side)))
-
-

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from bounds import symbols
 from bounds.calculus.arithmetic import Intervals, Points, enclosure, ends, point
 from bounds.calculus.evaluator import Evaluator, heads
@@ -125,16 +126,14 @@ def read_stratified(
         inverse = settings.grid.value(j)
         at = start.changed({symbols.gamma: 1 / inverse, symbols.delta: delta * weight(j)})
         readings.append(read(bound, at, empirical, float(1 / inverse)))
-    return min(
-        readings, key=lambda r: (r.risk, (r.empirical if r.empirical is not None else r.trivial) + r.raw)
-    )
+    return min(readings, key=lambda r: (r.risk, (r.empirical if r.empirical is not None else r.trivial) + r.raw))
 
 
 def _radii(bound: Bound, measurements: Measurements) -> dict[Any, Any]:
     """The radii to stratify: those the bound uses, but for offsets that are zero by construction."""
     if bound.stratify_only_margin:
         return {}
-    radii = {symbol: value for symbol, value in measurements.radii().items() if symbol in used(bound.gap)}
+    radii: dict[Any, Any] = {s: value for s, value in measurements.radii().items() if s in used(bound.gap)}
     undeclared = set(radii) - set(bound.gap.increasing)
     if undeclared:
         raise ValueError(f"not declared non-decreasing in {sorted(map(str, undeclared))}")
@@ -175,18 +174,14 @@ def _margin_strata(margins: np.ndarray, settings: Settings) -> list[int]:
     return list(range(low, high + 1, step))
 
 
-def enclosure_log10(
-    bound: Bound, measurements: Measurements, settings: Settings
-) -> tuple[float, float] | None:
+def enclosure_log10(bound: Bound, measurements: Measurements, settings: Settings) -> tuple[float, float]:
     """Enclosure of log10 of the raw fixed-class gap, given the enclosures of the measured norms."""
     values = measurements.intervals()
     interval = Intervals()
     values[symbols.gamma] = interval.rational(1, 1) * settings.margin
     delta = point.mpf(settings.delta)
     values[symbols.delta] = enclosure(delta - measurements.failure(), delta - measurements.failure())
-    low, high = ends(
-        Evaluator(bound.gap.parts, values, measurements.architecture.depth, interval)(bound.gap.raw)
-    )
+    low, high = ends(Evaluator(bound.gap.parts, values, measurements.architecture.depth, interval)(bound.gap.raw))
     return float(point.log10(low)), float(point.log10(high))
 
 

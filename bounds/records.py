@@ -15,13 +15,13 @@ VERSIONS = {"jacobound-evaluation": 1, "jacobound-comparison": 1}
 
 
 def dumps(record: dict[str, Any]) -> str:
-    """A record as JSON.
+    r"""A record as JSON.
 
     Raises:
         ValueError: for nan or inf, which JSON has no word for.
 
     >>> dumps({"raw_log10": 400.5})
-    '{\\n  "raw_log10": 400.5\\n}\\n'
+    '{\n  "raw_log10": 400.5\n}\n'
     """
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

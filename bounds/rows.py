@@ -72,15 +72,28 @@ def violations(bound: Bound, architecture: Architecture, setting: Setting) -> li
     return [violation for violation in found if violation is not None]
 
 
+def holdout_value(variant: HoldOut, *, m: int, errors: int, delta: float, losses: np.ndarray | None = None) -> Any:
+    """The hold-out bound on the risk (theory §6, entry 12), mpf; holds with probability 1 - delta.
+
+    Args:
+        variant: of an entry.
+        m: held-out samples.
+        errors: how many of them were errors.
+        delta: failure probability.
+        losses: their losses in [0, 1], where the bound is about a mean loss.
+    """
+    values = {symbols.m_holdout: m, symbols.k_errors: errors, symbols.delta: delta, symbols.M: 1}
+    if losses is not None:
+        values[symbols.mean_loss], values[symbols.V_loss] = losses.mean(), losses.var(ddof=1)
+    numbers = {symbol: point.mpf(float(value)) for symbol, value in values.items()}
+    return Evaluator(variant.parts, numbers, 1, Points())(variant.value)
+
+
 def holdout_row(
     entry: Entry, variant: HoldOut, m: int, errors: int, losses: np.ndarray | None, settings: Settings
 ) -> dict[str, Any]:
     """A hold-out row: non-vacuous whenever the network is any good."""
-    values = {symbols.m_holdout: m, symbols.k_errors: errors, symbols.delta: settings.delta, symbols.M: 1}
-    if losses is not None:
-        values[symbols.mean_loss], values[symbols.V_loss] = losses.mean(), losses.var(ddof=1)
-    numbers = {symbol: point.mpf(float(value)) for symbol, value in values.items()}
-    bound = float(Evaluator(variant.parts, numbers, 1, Points())(variant.value))
+    bound = float(holdout_value(variant, m=m, errors=errors, delta=settings.delta, losses=losses))
     capped = min(1.0, bound)
     reading = {
         "raw_log10": float(np.log10(bound)),

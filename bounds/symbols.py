@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sympy as sp
 
-
 PLAIN: dict[str, str] = {}
 """How a terminal shows a symbol, by its LaTeX name."""
 
@@ -59,8 +58,8 @@ m_bias = _indexed("μ", r"\mu")  # max over rows of ‖row‖_1 + |c_r|
 c = _indexed("‖c‖", r"\left\|c\right\|")  # ‖c_i‖_2, offset as an operator on positions
 t = _indexed("t")  # ‖theta_i - theta_i^0‖_2
 N = _indexed("N")  # free parameters
-has_bias = _indexed("bias", r"\mathbb{1}^{\mathrm{bias}}")  # 1 if the layer has an offset
-any_bias = _scalar("bias∃", r"\mathbb{1}^{\mathrm{bias}}_{\exists}")  # 1 if any layer has an offset
+has_bias = _indexed("bias", r"\mathbf{1}^{\mathrm{bias}}")  # 1 if the layer has an offset
+any_bias = _scalar("bias∃", r"\mathbf{1}^{\mathrm{bias}}_{\exists}")  # 1 if any layer has an offset
 k_pos = _indexed("k_pos", r"k^{\mathrm{pos}}")  # kernel positions
 P_out = _indexed("P_out", r"P^{\mathrm{out}}")  # output positions
 d_z = _indexed("d", r"d")  # dimension of z_i, i = 0..L

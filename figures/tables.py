@@ -167,9 +167,10 @@ def _numbers(record: Record) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    words = [word for row in record["rows"] for word in row["variant"].split()]
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
     table.add_column("\nBound", no_wrap=True)
-    table.add_column("\nVariant", style="dim", overflow="fold")
+    table.add_column("\nVariant", style="dim", min_width=max(map(len, words), default=0))
     for heading in ("Fixed class\nlog10 raw", "\nguaranteed", "A-posteriori\nlog10 raw", "\nguaranteed"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("Measured\ngap", justify="right", no_wrap=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+
+from bounds.network import TracedNetwork, trace
 
 Shape = tuple[int, ...]
 
@@ -278,9 +281,7 @@ CASES: dict[str, Case] = {
     },
     "mlp-deep": Case(lambda: mlp((4,) + (5,) * 11 + (3,)), (4,), depth=12),
     "mlp-zero-layer": Case(zero_layer_mlp, (4,), depth=3),
-    "mlp-dropout": Case(
-        lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 3)), (4,)
-    ),
+    "mlp-dropout": Case(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 3)), (4,)),
     "mlp-shared": Case(Shared, (4,), depth=3),
     "mlp-batch-norm": Case(
         lambda: nn.Sequential(nn.Linear(4, 6, bias=False), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)),
@@ -297,15 +298,11 @@ CASES: dict[str, Case] = {
         (1, 8, 8),
     ),
     "adaptive-average": Case(
-        lambda: nn.Sequential(
-            nn.Conv2d(1, 3, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 3)
-        ),
+        lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 3)),
         (1, 8, 8),
     ),
     "global-average": Case(
-        lambda: nn.Sequential(
-            nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3)
-        ),
+        lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3)),
         (1, 6, 6),
     ),
     "max-pool-overlapping": Case(
@@ -322,9 +319,7 @@ CASES: dict[str, Case] = {
         lambda: conv_head(nn.Conv2d(2, 4, 3, stride=2, padding=1, dilation=2, groups=2), features=36),
         (2, 7, 7),
     ),
-    "conv-asymmetric": Case(
-        lambda: conv_head(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(1, 2, 2), features=32), (1, 4, 4)
-    ),
+    "conv-asymmetric": Case(lambda: conv_head(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(1, 2, 2), features=32), (1, 4, 4)),
     "conv1d": Case(lambda: conv_head(nn.Conv1d(2, 3, 3, stride=2, padding=1), features=12), (2, 8)),
     "conv-transposed": Case(
         lambda: conv_head(nn.ConvTranspose2d(2, 2, 3, stride=2, padding=1, output_padding=1), features=72),
@@ -343,9 +338,7 @@ CASES: dict[str, Case] = {
         lambda: conv_head(nn.Conv2d(1, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), features=48),
         (1, 4, 4),
     ),
-    "bn-conv": Case(
-        lambda: conv_head(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3, padding=1), features=48), (2, 4, 4)
-    ),
+    "bn-conv": Case(lambda: conv_head(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3, padding=1), features=48), (2, 4, 4)),
     "bn-after-pool": Case(
         lambda: nn.Sequential(
             nn.Conv2d(1, 2, 3),
@@ -361,9 +354,7 @@ CASES: dict[str, Case] = {
         depth=3,
     ),
     "normalised": Case(
-        lambda: nn.Sequential(
-            Normalise((0.4, 0.5), (0.2, 0.3)), conv_head(nn.Conv2d(2, 3, 3, padding=1), features=48)
-        ),
+        lambda: nn.Sequential(Normalise((0.4, 0.5), (0.2, 0.3)), conv_head(nn.Conv2d(2, 3, 3, padding=1), features=48)),
         (2, 4, 4),
     ),
     "normalised-inline": Case(InlineNormalisation, (2, 4, 4)),
@@ -378,3 +369,9 @@ CASES: dict[str, Case] = {
     "relu-end": Case(lambda: nn.Sequential(mlp((4, 5, 3)), nn.ReLU()), (4,), chain=False),
     "relu-start": Case(lambda: nn.Sequential(nn.ReLU(), nn.Linear(4, 3)), (4,), chain=False),
 }
+
+
+@cache
+def traced(name: str) -> TracedNetwork:
+    """The trace of a case, made once per test process."""
+    return trace(CASES[name].module(), CASES[name].inputs(1))

@@ -85,7 +85,8 @@ class Comparison:
         data: name of the data set.
         samples: how many samples were compared.
         seed: seed of the attacks.
-        piece_radius: radius of the linear piece of every sample, (n,), input units; None without certificate.
+        piece_radius: radius of every sample's linear piece, (n,), input units, exact where it is at least the
+            smallest eps; None without certificate.
         notes: why a certificate was not available.
         results: one per radius.
     """
@@ -145,7 +146,7 @@ def compare(
     """
     x, y = _samples(data)
     surrogate = slopes(model, x, y, norm)
-    piece, notes = _piece(network, x, norm)
+    piece, notes = _piece(network, x, norm, smallest=min(eps_list))
     lipschitz, more = _chain(network, s_upper)
     results = []
     for done, eps in enumerate(eps_list, start=1):
@@ -236,14 +237,16 @@ def _samples(data: Data) -> tuple[Tensor, Tensor]:
     return torch.cat(x), torch.cat(y)
 
 
-def _piece(network: TracedNetwork | None, x: Tensor, norm: str) -> tuple[Tensor | None, tuple[str, ...]]:
+def _piece(
+    network: TracedNetwork | None, x: Tensor, norm: str, smallest: float
+) -> tuple[Tensor | None, tuple[str, ...]]:
     """The radius of every sample's linear piece, or why there is none."""
     if network is None:
         return None, ("no certificates: the network was not traced",)
     why_not = why_not_piecewise_linear(network)
     if why_not is not None:
         return None, (f"no linear-piece certificate: {why_not}",)
-    return linear_piece_radius(network, x, norm), ()
+    return linear_piece_radius(network, x, norm, smallest=smallest), ()
 
 
 def _chain(
@@ -263,8 +266,8 @@ def _check_soundness(found: Attack, upper: Tensor, margin: Tensor) -> None:
     if bool(beaten.any()):
         i = int(beaten.nonzero()[0])
         raise SoundnessError(
-            f"sample {i}, {found.set}: the attack reached loss {found.loss[i]:.17g}, margin {found.margin[i]:.17g};"
-            f" certified were at most {upper[i]:.17g}, at least {margin[i]:.17g}"
+            f"sample {i}, {found.set}: the attack reached loss {found.loss[i]:.17g} and margin"
+            f" {found.margin[i]:.17g}; certified were at most {upper[i]:.17g}, at least {margin[i]:.17g}"
         )
 
 

@@ -6,7 +6,7 @@ import sympy as sp
 
 from bounds.calculus.massart import massart
 from bounds.calculus.statements import Complexity, Step, bounded
-from bounds.symbols import A_1, A_2, X_col, X_F, d, epsilon, n
+from bounds.symbols import A_1, A_2, X_F, X_col, d, epsilon, n
 
 
 def linear_class(p_w: int) -> Complexity:

@@ -187,7 +187,7 @@ class Intervals:
         return self._widened(max(point.mpf(0), low - point.mpf(2) ** -70), high)
 
     def _widened(self, low: Any, high: Any) -> Any:
-        """Allowance of 2^-60 relative for functions that mpmath evaluates at 120 bits without a rigorous error bound."""
+        """Allowance of 2^-60 for functions that mpmath evaluates at 120 bits without a rigorous error bound."""
         slack = interval.mpf([1 - point.mpf(2) ** -60, 1 + point.mpf(2) ** -60])
         return enclosure(low, high) * slack
 

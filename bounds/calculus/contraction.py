@@ -8,7 +8,7 @@ import sympy as sp
 
 from bounds.calculus.evaluator import Part
 from bounds.calculus.statements import Complexity, Cover, ParametricCover, Step, bounded, merged
-from bounds.symbols import gamma, i
+from bounds.symbols import L, N, gamma, i
 
 
 def lipschitz_cover(cover: Cover, constant: sp.Expr, radius: sp.Symbol, meaning: str) -> Cover:
@@ -28,9 +28,7 @@ def lipschitz_cover(cover: Cover, constant: sp.Expr, radius: sp.Symbol, meaning:
         bounded(r"\ln\mathcal N(\psi\circ\mathcal F,u)", radius**2 / sp.Symbol("u") ** 2),
         premises=(cover.step,),
     )
-    return Cover(
-        merged((part,), cover.parts), cover.increasing, cover.decreasing | _decreasing(constant), step, radius
-    )
+    return Cover(merged((part,), cover.parts), cover.increasing, cover.decreasing | _decreasing(constant), step, radius)
 
 
 def lipschitz_parametric(cover: ParametricCover, constant: sp.Expr, constants: sp.IndexedBase) -> ParametricCover:
@@ -96,11 +94,9 @@ def _scaled(complexity: Complexity, factor: sp.Expr, loss_range: sp.Expr, step: 
 
 
 def _entropy(constants: sp.IndexedBase) -> sp.Expr:
-    from bounds.symbols import L, N
-
     return sp.Sum(N[i] * sp.log(1 + constants[i] / sp.Symbol("u")), (i, 1, L))
 
 
 def _decreasing(constant: sp.Expr) -> frozenset[sp.Symbol]:
     """Ramp-type constants are proportional to 1/gamma."""
-    return frozenset({gamma}) & sp.sympify(constant).free_symbols
+    return frozenset({gamma} & sp.sympify(constant).free_symbols)

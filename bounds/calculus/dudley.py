@@ -27,9 +27,7 @@ def dudley_scale_free(cover: Cover, loss_range: sp.Expr) -> Complexity:
     raw = 4 / n + 12 * R / n * sp.Max(0, sp.log(M * n))
     integral = 12 * (R + XLog(R, M * n / 3)) / n
     guaranteed = sp.Piecewise((sp.Min(M / 2, integral), sp.Le(3 * R, M * n)), (M / 2, True))
-    step = Step(
-        "L4.6", "Dudley's entropy integral", INTEGRAL, bounded(r"\mathfrak R_S", raw), premises=(cover.step,)
-    )
+    step = Step("L4.6", "Dudley's entropy integral", INTEGRAL, bounded(r"\mathfrak R_S", raw), premises=(cover.step,))
     return Complexity(cover.parts, cover.increasing, cover.decreasing, step, raw, guaranteed, M)
 
 

@@ -77,8 +77,7 @@ Values = Mapping[Any, Any]
 
 def heads(expression: sp.Basic) -> frozenset[Any]:
     """The symbols and indexed symbols (as IndexedBase) that an expression is written in."""
-    bases = frozenset(atom.base for atom in expression.atoms(sp.Indexed))
-    return bases | expression.atoms(sp.Symbol)
+    return frozenset({atom.base for atom in expression.atoms(sp.Indexed)} | expression.atoms(sp.Symbol))
 
 
 class Evaluator:

@@ -12,13 +12,13 @@ from bounds.calculus.propagation import curvature, downstream, input_norms, samp
 from bounds.calculus.statements import Cover, Step, bounded
 from bounds.symbols import (
     A_F,
+    R_J,
+    X_F,
     D_p,
     K,
     L,
     Q,
-    R_J,
     T,
-    X_F,
     X_in,
     a,
     alpha,
@@ -39,9 +39,7 @@ from bounds.symbols import (
 
 smallest_frobenius = Part(
     A_F,
-    sp.Piecewise(
-        (a[i], sp.Eq(i, 1)), (sp.Min(A_F[i - 1] * s[i], a[i] * sp.Product(s[j], (j, 1, i - 1))), True)
-    ),
+    sp.Piecewise((a[i], sp.Eq(i, 1)), (sp.Min(A_F[i - 1] * s[i], a[i] * sp.Product(s[j], (j, 1, i - 1))), True)),
     "min over k <= i of a_k times the other layers' spectral norms",
     recursion="forward",
 )

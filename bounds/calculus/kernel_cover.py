@@ -8,7 +8,7 @@ from bounds.calculus.evaluator import Part
 from bounds.calculus.maurey import KERNEL
 from bounds.calculus.propagation import input_norms, sample_norms, upstream
 from bounds.calculus.statements import Complexity, Step, bounded
-from bounds.symbols import L, Q, W_kernel, X_F, X_in, c, capacity, capacity_sum, g, gamma, i, n, s
+from bounds.symbols import X_F, L, Q, W_kernel, X_in, c, capacity, capacity_sum, g, gamma, i, n, s
 
 
 def kernel_cover_complexity() -> Complexity:
@@ -16,9 +16,7 @@ def kernel_cover_complexity() -> Complexity:
 
     Source: Graf et al. 2022, norms form, with C_i = (4/gamma) g_i Q_i X_{i-1}/\sqrt n (own extension to offsets).
     """
-    layer = Part(
-        capacity, 4 * g[i] * Q[i] * X_in[i] / (gamma * sp.sqrt(n)), "capacity of layer i over its reference"
-    )
+    layer = Part(capacity, 4 * g[i] * Q[i] * X_in[i] / (gamma * sp.sqrt(n)), "capacity of layer i over its reference")
     total = Part(
         capacity_sum,
         sp.Sum(sp.ceiling(capacity[i] ** sp.Rational(2, 3)), (i, 1, L)) ** sp.Rational(3, 2),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sympy as sp
 
 from bounds.calculus.evaluator import Part
-from bounds.calculus.statements import Gap, Step, bounded
+from bounds.calculus.statements import Gap, Step, Symbols, bounded
 from bounds.symbols import KL, L, a, delta, gamma, h, i, j, n, s
 
 
-def pac_bayes(radius: sp.Expr, parts: tuple[Part, ...], source: str, increasing: frozenset) -> Gap:
+def pac_bayes(radius: sp.Expr, parts: tuple[Part, ...], source: str, increasing: Symbols) -> Gap:
     r"""Excess over the hard margin risk: 4 \sqrt{(KL + ln(6nL n^{1/(2L)}/delta))/(n-1)} (upper bound).
 
     KL <= (42^2 e^2/2) L^2 radius^2 h ln(4hL) gamma^{-2} Sum_i a_i^2 Prod_{j≠i} s_j^2: the paper's
@@ -25,13 +25,7 @@ def pac_bayes(radius: sp.Expr, parts: tuple[Part, ...], source: str, increasing:
     constant = sp.Mul(sp.Rational(42**2, 2), sp.E**2, evaluate=False)
     kl = Part(
         KL,
-        constant
-        * L**2
-        * radius**2
-        * h
-        * sp.log(4 * h * L)
-        * sp.Sum(a[i] ** 2 * others, (i, 1, L))
-        / gamma**2,
+        constant * L**2 * radius**2 * h * sp.log(4 * h * L) * sp.Sum(a[i] ** 2 * others, (i, 1, L)) / gamma**2,
         "divergence of the perturbed posterior from the prior",
     )
     raw = 4 * sp.sqrt((KL + sp.log(6 * n * L * n ** (1 / (2 * L)) / delta)) / (n - 1))

@@ -16,6 +16,7 @@ from bounds.calculus.propagation import (
 )
 from bounds.calculus.statements import ParametricCover, Step, bounded
 from bounds.symbols import (
+    S_J,
     E,
     G,
     K_theta,
@@ -25,7 +26,6 @@ from bounds.symbols import (
     P_out,
     Q,
     S,
-    S_J,
     T,
     a,
     alpha,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sympy as sp
 
 from bounds.calculus.evaluator import Part
-from bounds.calculus.statements import Complexity, Step, bounded
-from bounds.symbols import L, Pi, X_col, X_F, a, any_bias, c, d, i, m, m_bias, n, rho
+from bounds.calculus.statements import Complexity, Step, Symbols, bounded
+from bounds.symbols import X_F, L, Pi, X_col, a, any_bias, c, d, i, m, m_bias, n, rho
 
 HALF = sp.Rational(1, 2)
 
 
-def _one_output(raw: sp.Expr, parts: tuple[Part, ...], increasing: frozenset, step: Step) -> Complexity:
+def _one_output(raw: sp.Expr, parts: tuple[Part, ...], increasing: Symbols, step: Step) -> Complexity:
     """The class of one output is unbounded: there is no cap before a loss is applied."""
     return Complexity(parts, increasing, frozenset(), step, raw, raw, sp.oo)
 
@@ -53,7 +53,7 @@ def peel_layers() -> Complexity:
 
 
 def peel_rows(sharper: bool) -> Complexity:
-    r"""Row 1-norms: (2/n)\sqrt{L+1+ln d} Prod m_i rho_i max_j‖X_{:,j}‖_2, any Lipschitz phi with phi(0)=0 (upper bound).
+    r"""Row 1-norms: (2/n)\sqrt{L+1+ln d} Prod m_i rho_i max_j‖X_{:,j}‖_2, Lipschitz phi with phi(0)=0 (upper bound).
 
     Source: Golowich, Rakhlin & Shamir 2018, Theorem 2. `sharper`: (1/n)\sqrt{2(L ln 2 + ln d)} instead, own
     derivation. With offsets (own extension) a constant joins the hidden units at every layer: one more column in X,

@@ -10,6 +10,7 @@ import sympy as sp
 
 from bounds.calculus.evaluator import Part
 from bounds.symbols import (
+    X_F,
     B,
     D_p,
     E,
@@ -18,7 +19,6 @@ from bounds.symbols import (
     Q,
     T,
     X,
-    X_F,
     X_in,
     Z,
     beta,
@@ -81,9 +81,7 @@ resolution = Part(
     "largest change of h_i per unit change of the parameters of layer i (offset in operator units)",
 )
 
-upstream = Part(
-    Q, sp.Product(s[j] * rho[j - 1], (j, i + 1, L)), "Lipschitz constant from h_i's change to the output"
-)
+upstream = Part(Q, sp.Product(s[j] * rho[j - 1], (j, i + 1, L)), "Lipschitz constant from h_i's change to the output")
 
 downstream = Part(
     G, sp.Product(s[j], (j, 1, i)) * sp.Product(rho[j], (j, 1, i - 1)), "Lipschitz constant from the input to h_i"

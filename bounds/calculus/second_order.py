@@ -15,4 +15,3 @@ jacobian_lipschitz = Part(
 
 remainder: sp.Expr = sp.sqrt(2) * (epsilon * D_p) ** 2 * Lambda / 2
 """Robust loss <= margin-Jacobian surrogate + this, nats (theory L2.5; upper bound; needs the part Lambda)."""
-

@@ -8,7 +8,7 @@ from bounds.calculus.evaluator import Part
 from bounds.calculus.maurey import KERNEL, PUBLISHED, layer_weight
 from bounds.calculus.propagation import input_norms, sample_norms, upstream
 from bounds.calculus.statements import Cover, Step, bounded
-from bounds.symbols import L, Q, R_F, W_bar, X_F, X_in, b, c, g, i, kappa, s, w_maurey
+from bounds.symbols import R_F, X_F, L, Q, W_bar, X_in, b, c, g, i, kappa, s, w_maurey
 
 PROPAGATION = Step(
     "L5.3",

@@ -29,8 +29,8 @@ class Grid:
     def stratum(self, radius: float) -> int:
         """The smallest j on the grid with t0 (1+eta)^j >= max(radius, t_min).
 
-        >>> Grid(eta=0.05).stratum(1.0), Grid(eta=0.05).stratum(1.05)
-        (0, 1)
+        >>> Grid(eta=0.25).stratum(1.0), Grid(eta=0.25).stratum(1.3)
+        (0, 2)
         """
         target = point.mpf(max(radius, self.t_min))
         j = int(point.ceil(point.log(target / self.t0) / point.log1p(point.mpf(self.eta))))

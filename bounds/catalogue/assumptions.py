@@ -42,9 +42,7 @@ class Assumption:
     check: Callable[[Architecture, Setting], Violation | None]
 
 
-def _assumption(
-    statement: str, find: Callable[[Architecture, Setting], tuple[str, str] | None]
-) -> Assumption:
+def _assumption(statement: str, find: Callable[[Architecture, Setting], tuple[str, str] | None]) -> Assumption:
     def check(architecture: Architecture, setting: Setting) -> Violation | None:
         found = find(architecture, setting)
         return None if found is None else Violation(statement, *found)

@@ -1,4 +1,13 @@
-"""Awasthi, Frank & Mohri 2020: linear classifiers under l_r attacks."""
+"""Awasthi, Frank & Mohri 2020: linear classifiers under l_r attacks.
+
+Example on paper: n = 4, d = 4, ‖w‖_2 = 1, ‖X‖_F = 4, l_2 attack with epsilon = 1/2, gamma = 5: max(4^0, 1) = 1 and
+(4/4 + (1/2)/(2·2))/5 = 0.225.
+
+>>> from bounds.by_hand import Norms, complexity
+>>> norms = Norms(s=(1,), d=4, X_F=4, eps=0.5, w=(1, 1))
+>>> complexity("awasthi2020_linear", norms, "p_w=2", gamma=5)
+(0.225, 0.225)
+"""
 
 from __future__ import annotations
 

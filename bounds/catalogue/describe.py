@@ -56,8 +56,10 @@ def _variant_text(variant: Bound | HoldOut) -> Iterator[str]:
         return
     yield f"   gap ≤ (with probability 1 - δ; raw value; empirical part: {variant.empirical} loss)"
     yield textwrap.indent(plain(variant.gap.raw), "   ")
-    yield "   where"
-    for part in used_parts(variant):
+    parts = used_parts(variant)
+    if parts:
+        yield "   where"
+    for part in parts:
         yield textwrap.indent(plain(sp.Eq(part.head, part.expression, evaluate=False)), "     ")
         yield f"         ({part.meaning})"
     yield "   assumes " + "; ".join(assumption.statement for assumption in variant.assumptions)
@@ -93,11 +95,12 @@ def _variant_markdown(variant: Bound | HoldOut) -> Iterator[str]:
     yield ""
     yield f"Guaranteed (capped) gap: $${sp.latex(variant.gap.guaranteed)}$$"
     yield ""
-    yield "where"
-    yield ""
-    for part in used_parts(variant):
-        yield f"- ${sp.latex(part.head)} = {sp.latex(part.expression)}$: {part.meaning}"
-    yield ""
+    parts = used_parts(variant)
+    if parts:
+        yield "where"
+        yield ""
+        yield from (f"- ${sp.latex(part.head)} = {sp.latex(part.expression)}$: {part.meaning}" for part in parts)
+        yield ""
     yield "Assumptions:"
     yield ""
     yield from (f"- {assumption.statement}" for assumption in variant.assumptions)
@@ -142,9 +145,11 @@ def _variant_latex(variant: Bound | HoldOut) -> Iterator[str]:
         yield r"\[" + sp.latex(variant.value) + r"\]"
         return
     yield r"\[\text{gap}\le " + sp.latex(variant.gap.raw) + r"\]"
-    yield r"where\begin{align*}"
-    yield "\\\\\n".join(f"{sp.latex(part.head)} &= {sp.latex(part.expression)}" for part in used_parts(variant))
-    yield r"\end{align*}"
+    parts = used_parts(variant)
+    if parts:
+        yield r"where\begin{align*}"
+        yield "\\\\\n".join(f"{sp.latex(part.head)} &= {sp.latex(part.expression)}" for part in parts)
+        yield r"\end{align*}"
     yield r"\emph{Assumptions:} " + _tex("; ".join(a.statement for a in variant.assumptions)) + "."
     yield r"\emph{Derivation:}\begin{itemize}"
     for level, step in variant.gap.step.walk():

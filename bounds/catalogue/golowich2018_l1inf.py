@@ -1,4 +1,15 @@
-"""Golowich, Rakhlin & Shamir 2018, Theorem 2: row 1-norms."""
+"""Golowich, Rakhlin & Shamir 2018, Theorem 2: row 1-norms.
+
+Example on paper: n = 4, K = 2, d = 1, max_j‖X_{:,j}‖ = 2, row 1-norms 1 and 2, gamma = 64. Published:
+(2/4) sqrt(3)·2·2 = 2 sqrt 3, times 4/64: sqrt(3)/8. Sharper: (1/4) sqrt(4 ln 2)·4 = 2 sqrt(ln 2), times 1/16.
+
+>>> from bounds.by_hand import Norms, complexity
+>>> norms = Norms(m=(1, 2), X_col=2)
+>>> round(complexity("golowich2018_l1inf", norms, "published", gamma=64)[0], 12)  # sqrt(3)/8
+0.216506350946
+>>> round(complexity("golowich2018_l1inf", norms, "sharper", gamma=64)[0], 12)  # sqrt(ln 2)/8
+0.104069326395
+"""
 
 from __future__ import annotations
 

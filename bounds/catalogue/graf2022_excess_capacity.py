@@ -1,4 +1,13 @@
-"""Graf et al. 2022: excess capacity from distances to the initialisation, norms form."""
+"""Graf et al. 2022: excess capacity from distances to the initialisation, norms form.
+
+Example on paper: one layer, n = 4, g = 1, ‖X‖_F = 2, two parameters, gamma = 2. C = (4/2)(1/2)·2 = 2, its 2/3 power
+1.59 rounds up to 2, 2^{3/2} = 2 sqrt 2; H_3 = 11/6: 4/4 + 12 (11/6)/2·sqrt(ln 4)·2 sqrt 2 = 1 + 44 sqrt(ln 2).
+
+>>> from bounds.by_hand import Norms, complexity
+>>> norms = Norms(s=(1,), X_F=2, parameters=(2,))
+>>> round(complexity("graf2022_excess_capacity", norms, gamma=2)[0], 12)
+37.632402890939
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Hold-out bounds: the honest yardstick, first row of every table."""
+"""Hold-out bounds: the honest yardstick, first row of every table.
+
+Example on paper: no error among two samples at delta = 1/4: (1 - p)^2 = 1/4, p = 1/2.
+
+>>> from bounds.rows import holdout_value
+>>> round(float(holdout_value(ENTRY.variants[0], m=2, errors=0, delta=0.25)), 12)
+0.5
+"""
 
 from __future__ import annotations
 

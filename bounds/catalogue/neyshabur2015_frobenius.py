@@ -1,4 +1,11 @@
-"""Neyshabur, Tomioka & Srebro 2015: layer peeling, exponential in the depth."""
+"""Neyshabur, Tomioka & Srebro 2015: layer peeling, exponential in the depth.
+
+Example on paper: n = 4, K = 2, ‖X‖_F = 2, Frobenius norms 1 and 2, gamma = 32: (2·2/32)·2·(1·2)·2/4 = 1/4.
+
+>>> from bounds.by_hand import Norms, complexity
+>>> complexity("neyshabur2015_frobenius", Norms(a=(1, 2), X_F=2), gamma=32)
+(0.25, 0.25)
+"""
 
 from __future__ import annotations
 

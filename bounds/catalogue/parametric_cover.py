@@ -1,4 +1,16 @@
-"""Parameter counting with covers in sup norm, for the standard and the robust risk. Own derivation."""
+"""Parameter counting with covers in sup norm, for the standard and the robust risk. Own derivation.
+
+Example on paper: one layer, n = 14400, two parameters, t = 1, gamma = 2 sqrt 2. K_1 = 1, so the resolution is
+2·1·1·1·sqrt 2/(2 sqrt 2) = 1 and (12/120) sqrt(2(1 + ln 2)). Attacked in l_inf with epsilon = 1/2 and d = 4:
+B' = 1 + (1/2)·2 = 2, resolution 2, sqrt(2(1 + ln 3))/10.
+
+>>> from bounds.by_hand import Norms, complexity
+>>> norms = Norms(s=(1,), n=14400, parameters=(2,), d=4, eps=0.5, norm="linf")
+>>> round(complexity("parametric_cover", norms, "standard", gamma=8**0.5)[0], 12)
+0.184018867541
+>>> round(complexity("parametric_cover", norms, "adversarial", gamma=8**0.5)[0], 12)
+0.204871290749
+"""
 
 from __future__ import annotations
 

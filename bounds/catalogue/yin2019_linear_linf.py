@@ -1,4 +1,15 @@
-"""Yin, Kannan & Bartlett 2019: linear classifiers under l_inf attacks."""
+"""Yin, Kannan & Bartlett 2019: linear classifiers under l_inf attacks.
+
+Example on paper: n = 4, d = 4, ‖w‖ = 1, epsilon = 1/2, gamma = 5. p_w = 2 with ‖X‖_F = 4: 4/4 + (1/2)·sqrt(4)/(2·2)
+= 5/4, over gamma 1/4. p_w = 1 with max_j‖X_{:,j}‖ = 2: sqrt(2 ln 8)·2/4 + (1/2)/(2·2), over gamma 0.2289.
+
+>>> from bounds.by_hand import Norms, complexity
+>>> norms = Norms(s=(1,), d=4, X_F=4, X_col=2, eps=0.5, norm="linf", w=(1, 1))
+>>> complexity("yin2019_linear_linf", norms, "p_w=2", gamma=5)
+(0.25, 0.25)
+>>> round(complexity("yin2019_linear_linf", norms, "p_w=1", gamma=5)[0], 12)
+0.228933398034
+"""
 
 from __future__ import annotations
 

@@ -44,6 +44,13 @@ def load_checkpoint(
 
     Raises:
         InputError: when the file, the factory or their match is at fault, in one line that says how.
+
+    >>> import tempfile
+    >>> sizes = {"in_features": "3", "out_features": "2"}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"model": {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}}, f"{folder}/last.pt")
+    ...     load_checkpoint(f"{folder}/last.pt", model="torch.nn:Linear", arguments=sizes)
+    Linear(in_features=3, out_features=2, bias=True)
     """
     path = Path(path).expanduser()
     if arguments and model is None:
@@ -78,6 +85,14 @@ def save_checkpoint(
 
     Raises:
         InputError: for a foreign factory, values that are not plain json, or a path that cannot be written.
+
+    >>> import tempfile
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     name = "verification.training.networks:linear"
+    ...     save_checkpoint(f"{folder}/own.pt", name, {"inputs": 3, "classes": 2}, network)
+    ...     load_checkpoint(f"{folder}/own.pt")[1]
+    Linear(in_features=3, out_features=2, bias=True)
     """
     path = Path(path).expanduser()
     _own_factory(factory, str(path))

@@ -23,7 +23,7 @@ def _plain_type(code: str | bytes, *_: object) -> np.dtype[Any]:
     text = code.decode("ascii") if isinstance(code, bytes) else code
     if not re.fullmatch(r"[biuf][1248]", text):
         raise ValueError(f"array of type {text}")
-    return np.dtype(text, copy=True)  # type: ignore[call-overload,no-any-return]
+    return np.dtype(text, copy=True)
 
 
 # All that a pickled array needs. numpy's private constructors come from how numpy itself pickles an array.

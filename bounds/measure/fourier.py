@@ -83,6 +83,8 @@ def symbol_cost(weight: Tensor, stride: Sequence[int], grid: Sequence[int], grou
 def _symbol_norm(
     kernel: Tensor, stride: Sequence[int], dilation: Sequence[int], grid: Sequence[int]
 ) -> float:
+    unit = float(kernel.abs().max()) or 1.0  # squares must not underflow
+    kernel = kernel / unit
     rows, columns = kernel.shape[0], kernel.shape[1] * math.prod(stride)
     chunk = max(1, _CHUNK // (rows * columns))
     largest = 0.0
@@ -90,7 +92,7 @@ def _symbol_norm(
         symbol = torch.cat([part for part in _phases(kernel, stride, dilation, frequencies)], dim=2)
         gram = symbol @ symbol.mH if rows <= symbol.shape[2] else symbol.mH @ symbol
         largest = max(largest, float(torch.linalg.eigvalsh(gram)[:, -1].max()))
-    return math.sqrt(max(largest, 0.0))
+    return unit * math.sqrt(max(largest, 0.0))
 
 
 def _half_spectrum(grid: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from bounds.errors import InputError
 from bounds.measure.jacobian import jacobians
 from bounds.measure.lanczos import lanczos
 from bounds.measure.margin import Batches
-from bounds.measure.models import Model, float64_model, refuse_mixing
+from bounds.measure.models import Model, float64_model, gradient_or_zero, refuse_mixing
 from bounds.measure.pr_norm import spectral
 from bounds.network.nodes import Opaque
 from bounds.network.nonlinear import MaxPool, Nonlinear
@@ -167,11 +167,8 @@ def _curvature(
     gradient = torch.autograd.grad(loss, inputs, create_graph=True)[0]
 
     def product(vectors: Tensor) -> Tensor:
-        if not gradient.requires_grad:  # the loss is affine in x
-            return torch.zeros_like(vectors)
         weighted = (gradient * vectors.reshape(inputs.shape)).sum()
-        hessian = torch.autograd.grad(weighted, inputs, retain_graph=True, allow_unused=True)[0]
-        return torch.zeros_like(vectors) if hessian is None else hessian.flatten(1)
+        return gradient_or_zero(weighted, inputs, keep=True).flatten(1)
 
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(len(x), inputs[0].numel(), generator=generator, dtype=torch.float64)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.measure.models import refuse_mixing
+from bounds.measure.models import gradient_or_zero, refuse_mixing
 
 
 def jacobians(
@@ -59,17 +59,9 @@ def _chunk_jacobians(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         outputs = model(inputs)
         if outputs.ndim != 2:
             raise InputError(f"model: Jacobians need outputs of shape (batch, K), not {tuple(outputs.shape)}")
-        totals = outputs.sum(0)
+        totals = outputs.sum(0).unbind()
     classes = len(totals)
     result = torch.empty(len(x), classes, *x.shape[1:], dtype=outputs.dtype)
     for k in range(classes):
-        row = _gradient(totals[k], inputs, keep=k + 1 < classes)
-        result[:, k] = row
+        result[:, k] = gradient_or_zero(totals[k], inputs, keep=k + 1 < classes)
     return result
-
-
-def _gradient(output: Tensor, inputs: Tensor, keep: bool) -> Tensor:
-    if not output.requires_grad:  # a constant network
-        return torch.zeros_like(inputs)
-    gradient = torch.autograd.grad(output, inputs, retain_graph=keep, allow_unused=True)[0]
-    return torch.zeros_like(inputs) if gradient is None else gradient

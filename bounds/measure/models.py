@@ -42,6 +42,19 @@ def refuse_mixing(model: Callable[[Tensor], Tensor], x: Tensor) -> None:
     with torch.enable_grad():
         first = model(pair)[0].flatten()
         weights = torch.randn(first.shape, generator=torch.Generator().manual_seed(0)).to(first.dtype)
-        gradient = torch.autograd.grad((first * weights).sum(), pair, allow_unused=True)[0]
-    if gradient is not None and bool((gradient[1] != 0).any()):
+        total = (first * weights).sum()
+    if bool((gradient_or_zero(total, pair)[1] != 0).any()):
         raise SamplesInteract("model: its samples influence each other (batch statistics?)")
+
+
+def gradient_or_zero(output: Tensor, inputs: Tensor, *, keep: bool = False) -> Tensor:
+    """Gradient of one number with respect to the inputs, zero where it does not depend on them.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> gradient_or_zero((x**2).sum(), x), gradient_or_zero(torch.tensor(1.0), x)
+    (tensor([2., 2.]), tensor([0., 0.]))
+    """
+    if not output.requires_grad:
+        return torch.zeros_like(inputs)
+    gradient = torch.autograd.grad(output, inputs, retain_graph=keep, allow_unused=True)[0]
+    return torch.zeros_like(inputs) if gradient is None else gradient

@@ -105,9 +105,7 @@ def transposed_convolution(
     if len(shape) != axes + 1:
         return None
     strides, pads, dilations = (per_axis(value, axes) for value in (stride, padding, dilation))
-    conv = TransposedConvolution(
-        shape, weight, strides, pads, per_axis(output_padding, axes), dilations, groups
-    )
+    conv = TransposedConvolution(shape, weight, strides, pads, per_axis(output_padding, axes), dilations, groups)
     return (conv, *_channel_shift(conv.out_shape, bias))
 
 
@@ -162,9 +160,7 @@ def mean(shape: Shape, axes: Sequence[int] | None = None, keepdim: bool = False,
     return (*summed, *_scale(out_shape, math.prod(out_shape) / math.prod(shape)))
 
 
-def pad(
-    shape: Shape, amounts: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Affine | None:
+def pad(shape: Shape, amounts: Sequence[int], mode: str = "constant", value: float | None = None) -> Affine | None:
     """Padding of axes other than the batch."""
     if len(amounts) > 2 * len(shape):
         return None
@@ -251,9 +247,7 @@ def _for_one_sample(shape: Shape, constant: Any, build: Callable[[Any], Affine])
 RULES: dict[str, Callable[..., Affine | None]] = {
     # Dropout does nothing in eval mode (one that stays on is refused as random); casts between floating types
     # are left out because everything here is float64.
-    **dict.fromkeys(
-        ("alias", "clone", "contiguous", "detach", "lift_fresh_copy", "to", "_to_copy"), identity
-    ),
+    **dict.fromkeys(("alias", "clone", "contiguous", "detach", "lift_fresh_copy", "to", "_to_copy"), identity),
     **dict.fromkeys(("dropout", "feature_dropout"), identity),
     "linear": linear,
     **dict.fromkeys(("matmul", "mm"), matmul),
@@ -262,9 +256,7 @@ RULES: dict[str, Callable[..., Affine | None]] = {
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), transposed_convolution),
     "_native_batch_norm_legit_no_training": batch_norm,
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), average_pool),
-    **dict.fromkeys(
-        ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), adaptive_average_pool
-    ),
+    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), adaptive_average_pool),
     "sum": total,
     "mean": mean,
     "pad": pad,

@@ -22,8 +22,9 @@ def pair_of(module: nn.Module, example: Tensor) -> Tensor:
         raise TraceError(f"the example has shape {tuple(example.shape)}: (batch, *input_shape) is expected")
     if not bool(torch.isfinite(example).all()):
         raise TraceError("the example contains NaN or infinity")
-    parameter = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-    first = example[:1].detach().to(parameter.device, parameter.dtype)
+    real = example if example.is_floating_point() else example.float()
+    parameter = next((p for p in module.parameters() if p.is_floating_point()), real)
+    first = real[:1].detach().to(parameter.device, parameter.dtype)
     return torch.cat([first, _noise(first, seed=0)])
 
 
@@ -32,26 +33,21 @@ def check_samples_are_independent(module: nn.Module, pair: Tensor) -> None:
 
     Raises:
         TraceError: when two runs differ.
-        SamplesInteract: when the other sample, or the batch size, changes the output for a sample.
+        SamplesInteract: when the rest of the batch changes the output for a sample.
     """
     with torch.random.fork_rng(devices=[]):  # leaves the global generator as it was
         outputs = run(module, pair)
         if differ(outputs, run(module, pair)):
-            raise TraceError(
-                "two runs on one input differ: the network is random in eval mode (dropout left on?)"
-            )
+            raise TraceError("two runs on one input differ: the network is random in eval mode (dropout left on?)")
+        # Batches of three, because the batch statistics of two samples normalise any pair to -1 and 1.
         other = _noise(pair[:1], seed=1)
-        kept = (run(module, torch.cat([pair[:1], other]))[0], run(module, torch.cat([other, pair[1:]]))[1])
-        if differ(outputs, torch.stack(kept)):
-            raise SamplesInteract(
-                "the output for a sample changes with the rest of its batch (batch statistics?)"
-            )
-        if differ(outputs[:1], run(module, pair[:1])):
-            raise SamplesInteract("the output for a sample changes with the batch size (batch statistics?)")
+        before, after = run(module, torch.cat([other, pair])), run(module, torch.cat([pair, other]))
+        if differ(outputs, before[1:]) or differ(outputs, after[:2]) or differ(outputs[:1], run(module, pair[:1])):
+            raise SamplesInteract("the output for a sample changes with the rest of its batch (batch statistics?)")
 
 
 def check_weights(module: nn.Module) -> None:
-    """Refuses parameters and buffers with NaN or infinity.
+    """Refuses parameters with NaN or infinity and buffers with NaN (an attention mask may hold -inf).
 
     >>> layer = nn.Linear(2, 1)
     >>> _ = nn.init.constant_(layer.weight, float("nan"))
@@ -60,9 +56,12 @@ def check_weights(module: nn.Module) -> None:
         ...
     bounds.network.errors.TraceError: weight contains NaN or infinity
     """
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if not bool(torch.isfinite(tensor).all()):
+    for name, parameter in module.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
             raise TraceError(f"{name} contains NaN or infinity")
+    for name, buffer in module.named_buffers():
+        if bool(torch.isnan(buffer).any()):
+            raise TraceError(f"{name} contains NaN")
 
 
 def differ(one: Tensor, other: Tensor) -> bool:
@@ -84,16 +83,9 @@ def run(module: nn.Module, inputs: Tensor) -> Tensor:
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         cause = (str(error).strip() or repr(error)).splitlines()[0]
         raise TraceError(f"the network does not run on an input of shape {shape}: {cause}") from error
-    if not isinstance(output, Tensor):
-        raise TraceError(
-            f"the network returns a {type(output).__name__}; one tensor of shape (batch, classes) is expected"
-        )
-    if (
-        output.ndim != 2
-        or len(output) != len(inputs)
-        or output.shape[1] == 0
-        or not output.is_floating_point()
-    ):
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        raise TraceError(f"the network returns a {type(output).__name__}; one real tensor (batch, classes) is expected")
+    if output.ndim != 2 or len(output) != len(inputs) or output.shape[1] == 0:
         raise TraceError(
             f"the network returns shape {tuple(output.shape)} for {len(inputs)} inputs, not (batch, classes)"
         )

@@ -55,14 +55,10 @@ def nonlinearity(nonlinear: Nonlinear) -> Nonlinearity:
         if isinstance(part, MaxPool):
             rho, overlap = _up(Fraction(rho) * Fraction(_root(part.overlap))), max(1, overlap) * part.overlap
         else:
-            curvature = Fraction(part.facts.beta or 0) * Fraction(rho) ** 2 + Fraction(
-                part.facts.rho
-            ) * Fraction(beta)
+            curvature = Fraction(part.facts.beta or 0) * Fraction(rho) ** 2 + Fraction(part.facts.rho) * Fraction(beta)
             rho, beta = _up(Fraction(rho) * Fraction(part.facts.rho)), _up(curvature)
     activations = [part.facts for part in nonlinear.parts if isinstance(part, Activation)]
-    is_smooth = len(activations) == len(nonlinear.parts) and all(
-        facts.beta is not None for facts in activations
-    )
+    is_smooth = len(activations) == len(nonlinear.parts) and all(facts.beta is not None for facts in activations)
     return Nonlinearity(
         name=nonlinear.name,
         functions=tuple("max_pool" if isinstance(part, MaxPool) else part.key for part in nonlinear.parts),

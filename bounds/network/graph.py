@@ -145,9 +145,7 @@ def _merged(parts: dict[fx.Node, Part]) -> dict[fx.Node, Part]:
 
 def _label(exported: Exported, step: fx.Node, found: Lowered) -> tuple[int, str]:
     operation = found.operation
-    if isinstance(operation, tuple) and all(
-        isinstance(move, Pad | Rearrange | Reshape) for move in operation
-    ):
+    if isinstance(operation, tuple) and all(isinstance(move, Pad | Rearrange | Reshape) for move in operation):
         return 0, label(exported.module, step)
     inside = calls(step)
     is_module = bool(inside) and inside[-1].is_one_thing(exported.module)

@@ -67,9 +67,7 @@ def _unary(exported: Exported, call: fx.Node, output: int, source: fx.Node) -> t
     values = {node: _value(exported, node) for node in call.all_input_nodes}
     if name in MOVES:
         return moved(shape, lambda numbers: _output(evaluate(call, {**values, source: numbers}), output))
-    arguments: Any = map_aggregate(
-        call.args, lambda leaf: values[leaf] if isinstance(leaf, fx.Node) else leaf
-    )
+    arguments: Any = map_aggregate(call.args, lambda leaf: values[leaf] if isinstance(leaf, fx.Node) else leaf)
     options: Any = call.kwargs
     primitives: tuple[Primitive, ...] | None = None
     if call.args[0] is source and name in RULES and output == 0:

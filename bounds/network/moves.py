@@ -34,9 +34,7 @@ def moved(shape: Shape, run: Callable[[Tensor], Any]) -> tuple[Operation, ...] |
             [3, 6]])
     """
     size = torch.Size(shape).numel()
-    numbers = torch.arange(1, 2 * size + 1, dtype=torch.float64).reshape(
-        2, *shape
-    )  # float: some moves need it
+    numbers = torch.arange(1, 2 * size + 1, dtype=torch.float64).reshape(2, *shape)  # float: some moves need it
     result = run(numbers).long()
     if result.ndim == 0 or len(result) != 2:
         return None

@@ -28,9 +28,7 @@ def leaky_relu(shape: Shape, negative_slope: float = 0.01) -> Nonlinearities:
     return activation("leaky_relu", shape, negative_slope=negative_slope)
 
 
-def elu(
-    shape: Shape, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
-) -> Nonlinearities | None:
+def elu(shape: Shape, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Nonlinearities | None:
     """ELU; the scaled variants (SELU, CELU) are not in the table of theory §0."""
     return activation("elu", shape, alpha=alpha) if scale == input_scale == 1 else None
 

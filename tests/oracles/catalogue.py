@@ -266,23 +266,27 @@ def golowich2018_frobenius(f: Facts) -> Result:
 
 
 def golowich2018_l1inf(f: Facts, variant: str = "published") -> Result:
-    """(2K/gamma) prod m_i rho_i X_col times (2/n) sqrt(L+1+ln d); sharper: (1/n) sqrt(2(L ln 2 + ln d))."""
+    """(2K/gamma) prod m_i rho_i X_col times (2/n) sqrt(L+1+ln d); sharper: (1/n) sqrt(2(L ln 2 + ln d)).
+
+    With a bias the constant function does not pass through phi: every factor is at least 1, and the sharper form
+    counts 2^L (d + 2) terms (theory's ln(d+1) is enough only where phi(1) = 1).
+    """
     biased = any(f.has_bias)
     product = 1.0
     for i in _layers(f):
         if not biased:
-            m = _at(f.row_sum, i)
+            product *= _at(f.row_sum, i) * _rho(f, i)
         elif i < f.L:
-            m = max(_at(f.biased_row_sum, i), 1.0)
+            product *= max(_at(f.biased_row_sum, i) * _rho(f, i), 1.0)
         else:
-            m = _at(f.biased_row_sum, i)
-        product *= m * _rho(f, i)
+            product *= _at(f.biased_row_sum, i)
     column = max(f.X_col, math.sqrt(f.n)) if biased else f.X_col
     d = f.d + 1 if biased else f.d
     if variant == "published":
         front = 2.0 / f.n * math.sqrt(f.L + 1.0 + math.log(d))
     elif variant == "sharper":
-        front = 1.0 / f.n * math.sqrt(2.0 * (f.L * math.log(2.0) + math.log(d)))
+        counted = f.d + 2 if biased else f.d
+        front = 1.0 / f.n * math.sqrt(2.0 * (f.L * math.log(2.0) + math.log(counted)))
     else:
         raise ValueError(variant)
     return _capped(2.0 * f.K / f.gamma * front * product * column)
@@ -298,10 +302,8 @@ def neyshabur2015_frobenius(f: Facts) -> Result:
 
 
 def _price(f: Facts, i: int) -> float:
-    """min(b_i sqrt(ln 2W^2), g_i sqrt(ln 2N_i)); the second only for a convolution."""
+    """min(b_i sqrt(ln 2W^2), g_i sqrt(ln 2N_i)); for a dense layer g = b and N = d m is L5.1 as it stands."""
     dense = _at(f.two_one, i) * math.sqrt(math.log(2.0 * widest(f) ** 2))
-    if not f.is_conv[i - 1]:
-        return dense
     return min(dense, _at(f.kernel_group, i) * math.sqrt(math.log(2.0 * _at(f.N, i))))
 
 

@@ -33,7 +33,12 @@ def why_not_piecewise_linear(network: TracedNetwork) -> str | None:
 
 
 def linear_piece_radius(
-    network: TracedNetwork, x: Tensor, norm: str, *, progress: Callable[[int, int], None] | None = None
+    network: TracedNetwork,
+    x: Tensor,
+    norm: str,
+    *,
+    smallest: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """r(x) = min over hidden units u of |h_u(x)| / ‖∇_x h_u(x)‖_q (theory L2.2).
 
@@ -45,10 +50,12 @@ def linear_piece_radius(
         network: every nonlinearity ReLU, leaky ReLU or max-pool; joins are fine.
         x: inputs, (n, *shape), input units.
         norm: the attack norm, "l2", "linf" or "l1".
+        smallest: the smallest radius of interest, input units: a value below it may be too large, but not
+            above it.
         progress: called with (samples done, samples).
 
     Returns:
-        (n,), float64, input units; exact to rounding. +inf for a network without nonlinearities.
+        (n,), float64, input units; exact to rounding where not below `smallest`. +inf without nonlinearities.
 
     Raises:
         InputError: if the network is not piecewise linear; says why.
@@ -60,13 +67,13 @@ def linear_piece_radius(
     radii = []
     at_once = max(1, TANGENTS // x[0].numel())
     for start in range(0, len(x), at_once):
-        radii.append(_chunk_radius(network, x[start : start + at_once].double(), q))
+        radii.append(_chunk_radius(network, x[start : start + at_once].double(), q, smallest))
         if progress is not None:
             progress(min(start + at_once, len(x)), len(x))
     return torch.cat(radii)
 
 
-def _chunk_radius(network: TracedNetwork, x: Tensor, q: float) -> Tensor:
+def _chunk_radius(network: TracedNetwork, x: Tensor, q: float, smallest: float) -> Tensor:
     """Forward mode: a node's value h, (n, *shape), and its derivatives along the d inputs, (n·d, *shape)."""
     d = x[0].numel()
     identity = torch.eye(d, dtype=torch.float64).repeat(len(x), 1).reshape(-1, *x.shape[1:])
@@ -86,6 +93,8 @@ def _chunk_radius(network: TracedNetwork, x: Tensor, q: float) -> Tensor:
                 h, tangent, here = step(part, h, tangent, q)  # type: ignore[arg-type]
                 radius = torch.minimum(radius, here)
             values.append((h, tangent))
+            if bool((radius <= smallest).all()):
+                return radius
         else:  # a sum or concatenation acts on values and derivatives alike
             assert not isinstance(operation, Opaque)
             branches, tangents = zip(*sources, strict=True)
@@ -94,15 +103,16 @@ def _chunk_radius(network: TracedNetwork, x: Tensor, q: float) -> Tensor:
 
 
 def _distance(h: Tensor, tangent: Tensor, q: float) -> Tensor:
-    """Smallest units of |h| / ‖∇h‖_q per sample."""
+    """Smallest |h_u| / ‖∇h_u‖_q over the units u, per sample."""
     gradient = torch.linalg.vector_norm(tangent.reshape(len(h), -1, *h.shape[1:]), q, dim=1)
     return torch.where(gradient > 0, h.abs() / gradient, math.inf).flatten(1).amin(dim=1)
 
 
 def _activate(activation: Activation, h: Tensor, tangent: Tensor, q: float) -> tuple[Tensor, Tensor, Tensor]:
-    slope = activation(torch.where(h > 0, 1.0, -1.0)).abs()  # phi(1) = 1 and phi(-1) = -(slope for h < 0)
-    repeats = len(tangent) // len(h)
-    return activation(h), tangent * slope.repeat_interleave(repeats, dim=0), _distance(h, tangent, q)
+    side = torch.where(h > 0, torch.ones_like(h), -torch.ones_like(h))
+    slope = activation(side) * side  # phi(1) = 1, and -phi(-1) is the slope on the negative side
+    by_sample = tangent.reshape(len(h), -1, *h.shape[1:])
+    return activation(h), (by_sample * slope[:, None]).reshape(tangent.shape), _distance(h, tangent, q)
 
 
 def _pool(pool: MaxPool, h: Tensor, tangent: Tensor, q: float) -> tuple[Tensor, Tensor, Tensor]:

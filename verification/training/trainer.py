@@ -36,8 +36,8 @@ def train(
     *,
     regulariser: Regulariser | None = None,
     strength: float = 0.0,
-    epochs: int = 10,
-    batch_size: int = 64,
+    epochs: int = 20,
+    batch_size: int = 32,
     learning_rate: float = 3e-3,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -56,7 +56,7 @@ def train(
         progress: called with (epochs done, epochs).
 
     Raises:
-        InputError: if the loss stops being finite.
+        InputError: if a parameter stops being finite.
     """
     x = torch.cat([inputs for inputs, _ in data.batches(4096, dtype=torch.float32)])
     y = data.y
@@ -78,7 +78,7 @@ def train(
             schedule.step()
             hits = (logits.argmax(dim=1) == y[batch]).double().mean()
             totals += len(batch) * torch.stack([loss.detach().double(), penalty.detach().double(), hits])
-        if not bool(totals.isfinite().all()):
+        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
             raise InputError(f"training diverged in epoch {epoch + 1}: lower the learning rate or strength")
         history.append(Epoch(*(totals / len(data)).tolist()))
         if progress is not None:

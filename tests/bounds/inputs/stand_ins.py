@@ -31,9 +31,7 @@ TINY_CIFAR = {
     for i, name in enumerate(["test_batch", *(f"data_batch_{k}" for k in range(1, 6))])
 }
 TINY_CIFAR_BINARY = {
-    f"{name}.bin": b"".join(
-        bytes([label]) + row.tobytes() for label, row in zip((i, i + 1), ROWS + i, strict=True)
-    )
+    f"{name}.bin": b"".join(bytes([label]) + row.tobytes() for label, row in zip((i, i + 1), ROWS + i, strict=True))
     for i, name in enumerate(TINY_CIFAR)
 }
 
@@ -60,9 +58,7 @@ def shrink(known: KnownData, contents: dict[str, bytes], samples: tuple[int, int
 def lay(folder: Path, contents: dict[str, bytes], compress: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        (folder / (f"{name}.gz" if compress else name)).write_bytes(
-            gzip.compress(content) if compress else content
-        )
+        (folder / (f"{name}.gz" if compress else name)).write_bytes(gzip.compress(content) if compress else content)
     return folder
 
 

@@ -112,9 +112,7 @@ def test_fit() -> None:
     data = toy()
     check_fits(data, (1, 2, 2), 3)
     check_fits(data, torch.Size((1, 2, 2)), 10)
-    with pytest.raises(
-        InputError, match=r"inputs have shape \(1, 2, 2\), but the network takes \(3, 2, 2\)$"
-    ):
+    with pytest.raises(InputError, match=r"inputs have shape \(1, 2, 2\), but the network takes \(3, 2, 2\)$"):
         check_fits(data, (3, 2, 2), 3)
     with pytest.raises(InputError, match=r"the network takes \(4,\): reshape them$"):
         check_fits(data, (4,), 3)

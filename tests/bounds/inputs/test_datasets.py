@@ -71,9 +71,7 @@ def test_factories_of_both_splits(factories: str, name: str) -> None:
 
 def test_factories_of_one_set(factories: str) -> None:
     assert len(load_data(f"{factories}:single")) == 3
-    with pytest.raises(
-        InputError, match=r"single: returned one set, a training set; \(train, test\) is needed"
-    ):
+    with pytest.raises(InputError, match=r"single: returned one set, a training set; \(train, test\) is needed"):
         load_data(f"{factories}:single", split="test")
 
 

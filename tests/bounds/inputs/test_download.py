@@ -73,9 +73,7 @@ def test_wrong_content_is_refused(server: Server, secluded: Path) -> None:
 
 def test_a_short_answer_is_refused(server: Server, secluded: Path) -> None:
     server.missing_bytes = 5
-    with pytest.raises(
-        InputError, match="train-images-idx3-ubyte.gz: the download was cut short: [0-9]+ of [0-9]+"
-    ):
+    with pytest.raises(InputError, match="train-images-idx3-ubyte.gz: the download was cut short: [0-9]+ of [0-9]+"):
         load_data("mnist")
     assert files(secluded) == []
 
@@ -92,14 +90,10 @@ def test_an_interrupt_leaves_nothing(secluded: Path) -> None:
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, secluded: Path) -> None:
     monkeypatch.setenv("JACOBOUND_MIRROR", "http://127.0.0.1:9/")
-    with pytest.raises(
-        InputError, match="http://127.0.0.1:9/mnist/train-images-idx3-ubyte.gz: cannot be reached: "
-    ):
+    with pytest.raises(InputError, match="http://127.0.0.1:9/mnist/train-images-idx3-ubyte.gz: cannot be reached: "):
         load_data("mnist")
     monkeypatch.setenv("JACOBOUND_MIRROR", "no address")
-    with pytest.raises(
-        InputError, match="no address/mnist/train-images-idx3-ubyte.gz: the download failed: "
-    ):
+    with pytest.raises(InputError, match="no address/mnist/train-images-idx3-ubyte.gz: the download failed: "):
         load_data("mnist")
     assert files(secluded) == []
 
@@ -107,7 +101,5 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, secluded: Path) -> None
 def test_a_cache_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(
-        InputError, match="file/jacobound/mnist/train-images-idx3-ubyte.gz: cannot be written: "
-    ):
+    with pytest.raises(InputError, match="file/jacobound/mnist/train-images-idx3-ubyte.gz: cannot be written: "):
         load_data("mnist")

@@ -76,9 +76,7 @@ def test_cifar100_binary_takes_the_fine_label() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 3072, b"\0" * 3074])
 def test_damaged_cifar_binary(content: bytes) -> None:
-    with pytest.raises(
-        InputError, match=f"^a.bin: {len(content)} bytes, not a multiple of the record size 3073"
-    ):
+    with pytest.raises(InputError, match=f"^a.bin: {len(content)} bytes, not a multiple of the record size 3073"):
         read_binary(1)([("a.bin", content)])
 
 
@@ -114,9 +112,7 @@ class Malicious:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_malicious_pickle_is_named_and_not_run(tmp_path: Path, protocol: int) -> None:
     content = pickle.dumps({b"data": Malicious(tmp_path / "harm")}, protocol)
-    with pytest.raises(
-        InputError, match=rf"^data_batch_1: refused: it wants to load '{os.mkdir.__module__}.mkdir'"
-    ):
+    with pytest.raises(InputError, match=rf"^data_batch_1: refused: it wants to load '{os.mkdir.__module__}.mkdir'"):
         unpickle_arrays(content, "data_batch_1")
     assert not (tmp_path / "harm").exists()
     pickle.loads(content)  # the same bytes do harm in an ordinary unpickler
@@ -164,7 +160,7 @@ def npz(path: Path, **arrays: object) -> str:
 def test_npz_with_both_splits_agrees_on_the_classes(tmp_path: Path) -> None:
     x = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)
     name = npz(
-        tmp_path / "mine.npz", x_train=x, y_train=[0, 1, 1, 0], x_test=x[:2], y_test=np.int32([2, 0]), z=1
+        tmp_path / "mine.npz", x_train=x, y_train=[0, 1, 1, 0], x_test=x[:2], y_test=np.array([2, 0], np.int32), z=1
     )
     train, test = load_data(name), load_data(name, split="test")
     np.testing.assert_array_equal(train.x.numpy(), x)
@@ -179,16 +175,12 @@ def test_npz_with_one_set_is_a_training_set(tmp_path: Path) -> None:
     data = load_data(name)
     assert data.box == (0.0, 1.0)
     assert next(iter(data.batches(2)))[0].max() == 1
-    with pytest.raises(
-        InputError, match=r"one.npz: holds one set \(x, y\), a training set; x_test and y_test"
-    ):
+    with pytest.raises(InputError, match=r"one.npz: holds one set \(x, y\), a training set; x_test and y_test"):
         load_data(name, split="test")
 
 
 def test_npz_without_the_arrays(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"holds images, labels; x_train and y_train \(or x and y\) are needed"
-    ):
+    with pytest.raises(InputError, match=r"holds images, labels; x_train and y_train \(or x and y\) are needed"):
         load_data(npz(tmp_path / "a.npz", images=[1], labels=[2]))
 
 
@@ -216,9 +208,7 @@ def test_npz_damage(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=100, derandomize=True)
 @given(st.integers(0, 2**30), st.integers(1, 255), st.booleans(), st.sampled_from(["npz", "gz", "tar.gz"]))
-def test_damaged_archives_raise_nothing_but_input_errors(
-    place: int, change: int, cut: bool, kind: str
-) -> None:
+def test_damaged_archives_raise_nothing_but_input_errors(place: int, change: int, cut: bool, kind: str) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, x=np.arange(20.0).reshape(5, 4), y=np.arange(5))
     archives = {

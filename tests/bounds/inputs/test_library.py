@@ -82,9 +82,7 @@ def test_cifar10_in_every_form(tmp_path: Path, form: str) -> None:
 def test_damage_and_variants_are_told_by_their_checksum(tmp_path: Path) -> None:
     altered = TINY_MNIST["train-images-idx3-ubyte"][:-1] + b"?"
     lay(tmp_path, TINY_MNIST | {"train-images-idx3-ubyte": altered})
-    with pytest.raises(
-        InputError, match="train-images-idx3-ubyte: damaged or altered: its content has md5 "
-    ) as caught:
+    with pytest.raises(InputError, match="train-images-idx3-ubyte: damaged or altered: its content has md5 ") as caught:
         load_data("mnist", data_dir=tmp_path)
     assert hashlib.md5(altered).hexdigest() in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -119,16 +117,12 @@ def test_the_number_of_samples_is_checked_where_no_checksum_is_published(tmp_pat
 
 
 def test_not_found_names_a_lookalike_that_is(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match="^cifar10: not found; http://127.0.0.1:9/.*cannot be reached"
-    ) as caught:
+    with pytest.raises(InputError, match="^cifar10: not found; http://127.0.0.1:9/.*cannot be reached") as caught:
         load_data("cifar10", data_dir=tmp_path)
     assert "cifar10-jpeg" not in str(caught.value)
     lay(tmp_path / "cifar10-jpeg", {"data_batch_1.bin": b"x", "test_batch.bin": b"x"})
     for split in ("train", "test"):
-        with pytest.raises(
-            InputError, match=r"\(the similar 'cifar10-jpeg' is there: ask for it by that name\)$"
-        ):
+        with pytest.raises(InputError, match=r"\(the similar 'cifar10-jpeg' is there: ask for it by that name\)$"):
             load_data("cifar10", split=split, data_dir=tmp_path)
 
 
@@ -172,9 +166,7 @@ def test_the_real_ones(
 
 
 def test_the_real_jpeg_subset_never_passes_for_cifar10(data_folder: Path) -> None:
-    assert (
-        load_data("cifar10-jpeg", split="test", data_dir=data_folder).label == "CIFAR-10 (JPEG, 10k subset)"
-    )
+    assert load_data("cifar10-jpeg", split="test", data_dir=data_folder).label == "CIFAR-10 (JPEG, 10k subset)"
     for folder in (data_folder, data_folder / "cifar10-jpeg"):
         for split in ("train", "test"):
             with pytest.raises(InputError, match="ask for (it|'cifar10-jpeg') by that name"):
@@ -182,7 +174,5 @@ def test_the_real_jpeg_subset_never_passes_for_cifar10(data_folder: Path) -> Non
 
 
 def test_the_real_fashion_mnist_never_passes_for_mnist(data_folder: Path) -> None:
-    with pytest.raises(
-        InputError, match="this file is from fashion-mnist, not mnist; ask for 'fashion-mnist'"
-    ):
+    with pytest.raises(InputError, match="this file is from fashion-mnist, not mnist; ask for 'fashion-mnist'"):
         load_data("mnist", data_dir=data_folder / "fashion-mnist")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bounds.network import trace
 from bounds.network.segment import Segment
+from tests.cases import CASES
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,45 @@ class Sample:
     y: Tensor
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from zip(self.x.split(size), self.y.split(size), strict=True)
+        for first in range(0, len(self), size):
+            yield self.x[first : first + size], self.y[first : first + size]
 
     def __len__(self) -> int:
         return len(self.y)
+
+
+LAYERS = (
+    "linear",
+    "mlp",
+    "mlp-zero-layer",
+    "mlp-batch-norm",
+    "functional",
+    "lenet",
+    "average-odd",
+    "adaptive-average",
+    "global-average",
+    "conv-strided",
+    "conv-asymmetric",
+    "conv1d",
+    "conv-transposed",
+    "conv-circular",
+    "conv-reflect",
+    "conv-replicate",
+    "conv-bn",
+    "bn-conv",
+    "bn-after-pool",
+    "normalised",
+    "resnet",
+    "vit",
+)
+"""Cases that together hold every kind of affine segment."""
+
+
+@cache
+def segments(name: str, seed: int = 0) -> tuple[Segment, ...]:
+    """The affine segments of a case."""
+    case = CASES[name]
+    return trace(case.module(seed), case.inputs(2)).segments
 
 
 def dense(segment: Segment) -> Tensor:

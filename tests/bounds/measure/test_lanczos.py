@@ -43,15 +43,11 @@ def test_is_an_orthonormal_projection_of_the_operator(seed: int, dimension: int,
         torch.testing.assert_close(basis @ matrix @ basis.T, projection, atol=1e-8, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "spectrum", [[2.0] * 6, [0.0] * 6, [1.0, 1.0, 1.0, 3.0, 3.0, 3.0], [1e-8] + [1.0] * 5]
-)
+@pytest.mark.parametrize("spectrum", [[2.0] * 6, [0.0] * 6, [1.0, 1.0, 1.0, 3.0, 3.0, 3.0], [1e-8] + [1.0] * 5])
 def test_goes_on_when_the_krylov_space_is_exhausted(spectrum: list[float]) -> None:
     last = run(double(spectrum), runs=2, steps=6)
     for projection in last.tridiagonal():
-        torch.testing.assert_close(
-            torch.linalg.eigvalsh(projection), double(spectrum).sort().values, atol=1e-9, rtol=0
-        )
+        torch.testing.assert_close(torch.linalg.eigvalsh(projection), double(spectrum).sort().values, atol=1e-9, rtol=0)
 
 
 @settings(deadline=None, max_examples=60)

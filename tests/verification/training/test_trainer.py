@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bounds.errors import InputError
+from bounds.inputs import Data, load_checkpoint, load_data, save_checkpoint
+from tests.verification import networks
+from verification.training.networks import FACTORIES, build
+from verification.training.regularisers.jacobian_frobenius import JacobianFrobenius
+from verification.training.regularisers.jacobian_l1 import JacobianL1
+from verification.training.trainer import train
+
+ARGUMENTS = {
+    "linear": {"inputs": 64, "classes": 10, "bias": False},
+    "mlp": {"inputs": 64, "widths": [20], "classes": 10, "activation": "softplus"},
+    "cnn": {"size": 8, "filters": [4], "hidden": 8, "pool": "average"},
+    "digits_cnn": {"activation": "tanh"},
+}
+
+
+def accuracy(network, data):
+    with torch.no_grad():
+        return sum(int((network(x).argmax(1) == y).sum()) for x, y in data.batches(512, torch.float32)) / len(
+            data
+        )
+
+
+def toy(n=60):
+    x = networks.inputs(n, (4,), 0).float()
+    return Data("toy", x, (x[:, 0] > x[:, 1]).long() + (x[:, 2] > 0.8).long(), 3, (0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments"), [("mlp", {"inputs": 64, "widths": [64, 64], "classes": 10}), ("digits_cnn", {})]
+)
+def test_the_digits_are_learned(factory, arguments):
+    network = build(factory, arguments, seed=0)
+    history = train(network, load_data("digits"), epochs=20, seed=0)
+    assert accuracy(network, load_data("digits", split="test")) >= 0.95
+    assert history[-1].loss < 0.3 * history[0].loss and history[-1].accuracy > 0.97
+    assert not network.training
+
+
+def test_mnist_is_learned_from_a_tenth(data_folder):
+    network = build("cnn", {}, seed=0)
+    train(network, load_data("mnist", data_dir=data_folder).subset(6000, 0), epochs=2, seed=0)
+    assert accuracy(network, load_data("mnist", split="test", data_dir=data_folder).subset(2000, 0)) >= 0.93
+
+
+@pytest.mark.parametrize("regulariser", [None, JacobianFrobenius(), JacobianFrobenius(1), JacobianL1()])
+def test_equal_seeds_give_equal_weights(regulariser):
+    weights = []
+    for seed in (0, 0, 1):
+        network = networks.mlp(0)
+        state = torch.get_rng_state()
+        train(network, toy(), regulariser=regulariser, strength=0.01, epochs=2, batch_size=16, seed=seed)
+        assert torch.equal(torch.get_rng_state(), state)
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("regulariser", [JacobianFrobenius(), JacobianL1()])
+def test_the_penalty_shrinks_the_jacobian(regulariser):
+    penalties = []
+    for strength in (0.0, 0.1):
+        network = networks.mlp(0)
+        history = train(
+            network, toy(), regulariser=regulariser, strength=strength, epochs=30, learning_rate=0.03
+        )
+        penalties.append(history[-1].penalty)
+    assert penalties[1] < 0.6 * penalties[0]
+
+
+def test_progress_and_history_have_one_entry_per_epoch():
+    calls = []
+    history = train(
+        networks.mlp(0), toy(), epochs=3, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(1, 3), (2, 3), (3, 3)] and len(history) == 3
+    assert all(epoch.penalty == 0 and 0 <= epoch.accuracy <= 1 for epoch in history)
+
+
+def test_divergence_is_reported():
+    with pytest.raises(InputError, match="diverged"):
+        train(networks.mlp(0), toy(), regulariser=JacobianFrobenius(), strength=float("inf"), epochs=1)
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_every_factory_survives_a_checkpoint(factory, tmp_path):
+    network = build(factory, ARGUMENTS[factory], seed=3).eval()
+    path = tmp_path / "network.pt"
+    save_checkpoint(
+        path, f"verification.training.networks:{factory}", ARGUMENTS[factory], network, {"seed": 3}
+    )
+    x = networks.inputs(2, (1, 8, 8), 0).float()
+    assert torch.equal(load_checkpoint(path)(x), network(x))
+
+
+def test_bad_networks_are_refused():
+    with pytest.raises(InputError, match="did you mean 'mlp'"):
+        build("mpl", {}, 0)
+    with pytest.raises(InputError, match="unexpected keyword"):
+        build("linear", {"inputs": 2, "classes": 2, "depth": 3}, 0)
+    with pytest.raises(InputError, match="activation"):
+        build("mlp", {"inputs": 2, "widths": [2], "classes": 2, "activation": "rellu"}, 0)
+    with pytest.raises(InputError, match="halved"):
+        build("cnn", {"size": 6}, 0)
+    with pytest.raises(InputError, match="pooling"):
+        build("cnn", {"pool": "median"}, 0)
