@@ -11,9 +11,11 @@ from figures.commands import demo, evaluate
 
 app = typer.Typer(
     help="Generalization and robustness bounds of trained torch networks, with a proof trail.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,
+    pretty_exceptions_enable=False,  # an error that is not the user's shows its whole traceback
+    rich_markup_mode=None,  # plain help and one-line usage errors
 )
 app.command()(evaluate)
 app.command()(catalogue)
@@ -21,7 +23,7 @@ app.command()(demo)
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script; exits with 0, 2 for bad input, or 130 when interrupted."""
     from bounds.errors import InputError
 
     try:
@@ -30,9 +32,6 @@ def main() -> None:
         message = " ".join(str(error).split())
         print(f"jacobound: {message}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("jacobound: interrupted; nothing half-written was left", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from bounds.errors import InputError, unknown_name
 from bounds.inputs import Data, as_data, check_fits
 from bounds.measure import data_norms, jacobian_norms, layer_norms, margins, operator_norm, support_radius
 from bounds.measurements import ATTACK_NORMS, DataMeasurement, LayerMeasurement, Measurements
-from bounds.network import Segment, TracedNetwork, trace
+from bounds.network import Segment, TracedNetwork, TraceError, trace
 from bounds.readings import Settings
 from bounds.robust_margins import RobustMargins
 from bounds.rows import Sample, bound_row, empirical_risk, holdout_row, inapplicable_row, violations
@@ -128,12 +128,14 @@ def evaluate(
     entries = check_settings(delta=delta, margin=margin, eps=eps, norm=norm, keys=keys, eta=eta)
     settings = Settings(delta, margin, Grid(eta=eta))
     train, test = as_data(train, name="train"), as_data(test, name="test")
+    _refuse_small(train, test)
     _refuse_nonfinite(model)
     report("tracing the network", 0, 1)
-    network = trace(model, train.x[:2].to(torch.float32))
+    network = _traced(model, train, name)
     for data in (train, test):
         check_fits(data, network.input_shape, network.outputs)
     reference = None if init is None else _reference(init, train, network)
+    report("tracing the network", 1, 1)
     measured = measure_network(network, train, reference, eps, norm, seed, report)
     if callable(robust):
         report("attacking and certifying", 0, 1)
@@ -347,8 +349,8 @@ def _holdout(entry: Entry, variant: HoldOut, settings: Settings, sides: _Sides) 
     if variant.target == "robust risk":
         if sides.robust is None:
             return []
-        errors = int((sides.robust.certified_test <= 0).sum())
-        return [holdout_row(entry, variant, sides.m, errors, None, settings)]
+        certified = sides.robust.certified_test
+        return [holdout_row(entry, variant, len(certified), int((certified <= 0).sum()), None, settings)]
     errors = int((~sides.test.correct).sum())
     losses = None
     if entry.key == "holdout_bernstein":
@@ -395,6 +397,19 @@ def check_settings(
     return sorted(chosen, key=lambda entry: (entry.key != "holdout_binomial", not entry.key.startswith("holdout")))
 
 
+def _refuse_small(*sets: Data) -> None:
+    for data in sets:
+        if len(data) < 2:
+            raise InputError(f"{data.name}: 1 sample; the bounds need at least 2 in training and test set each")
+
+
+def _traced(module: nn.Module, data: Data, name: str) -> TracedNetwork:
+    try:
+        return trace(module, data.x[:2].to(torch.float32))
+    except TraceError as error:
+        raise type(error)(f"{name}, on {data.name}: {error}") from error
+
+
 def _refuse_nonfinite(model: nn.Module) -> None:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if not bool(torch.isfinite(tensor).all()):
@@ -407,7 +422,7 @@ def _reference(init: nn.Module, train: Data, network: TracedNetwork) -> TracedNe
     for module in init.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
-    reference = trace(init, train.x[:2].to(torch.float32))
+    reference = _traced(init, train, "init")
     shapes = [[(s.in_shape, s.out_shape) for s in n.segments] for n in (reference, network)]
     if shapes[0] != shapes[1]:
         raise InputError("init: its layers have other shapes than the model's")

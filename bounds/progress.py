@@ -1,7 +1,9 @@
-"""Progress of a long job on the standard error stream, one bar per stage."""
+"""Progress of a long job on the standard error stream."""
 
 from __future__ import annotations
 
+import sys
+import time
 from types import TracebackType
 from typing import Self
 
@@ -12,21 +14,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 class Stages:
     """Shows the stages that a job reports; call it with (stage, done, total), total 0 where unknown.
 
+    On a terminal there is one bar per stage until the job ends; elsewhere one line per finished stage.
+
     >>> with Stages(quiet=True) as report:
     ...     report("measuring", 1, 2)
     """
 
     def __init__(self, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self._lines = not quiet and not console.is_terminal
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
-            disable=quiet,
+            console=console,
+            disable=quiet or self._lines,
+            transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._prefix = ""
+        self._started: dict[str, float] = {}
+        self._finished: set[str] = set()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -37,12 +45,17 @@ class Stages:
     ) -> None:
         self._bars.stop()
 
-    def within(self, prefix: str) -> None:
-        """Name what the following stages belong to."""
-        self._prefix = f"{prefix}: " if prefix else ""
-
     def __call__(self, stage: str, done: int, total: int) -> None:
-        name = self._prefix + stage
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=total or None)
-        self._bars.update(self._tasks[name], completed=done, total=total or None)
+        """Note that `done` of `total` steps of a stage are finished."""
+        if self._lines:
+            self._line(stage, finished=0 < total <= done)
+            return
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total or None)
+        self._bars.update(self._tasks[stage], completed=done, total=total or None)
+
+    def _line(self, stage: str, finished: bool) -> None:
+        started = self._started.setdefault(stage, time.monotonic())
+        if finished and stage not in self._finished:
+            self._finished.add(stage)
+            print(f"{stage}: {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)

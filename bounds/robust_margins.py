@@ -20,7 +20,7 @@ class RobustMargins:
             samples.
         attacked_test: the same on a subset of the test samples.
         certified_train: certified lower bounds of the worst-case margin, for every training sample.
-        certified_test: the same for every test sample.
+        certified_test: the same for the test samples, or a random part of them.
     """
 
     norm: str

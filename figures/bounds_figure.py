@@ -125,9 +125,7 @@ def _panel(axes: Axes, evaluation: Record, lines: Sequence[Line], limits: tuple[
     axes.xaxis.set_major_formatter(lambda value, _: f"$10^{{{value:.0f}}}$")
     axes.set_title(shorten(evaluation["model"]["name"], PANEL, 10.5), pad=6)
     axes.set_xlabel("bound before capping, and measured gap")
-    risks = [
-        y for y, line in enumerate(lines) if isinstance(line, Mapping) and line["target"].endswith("risk")
-    ]
+    risks = [y for y, line in enumerate(lines) if isinstance(line, Mapping) and line["target"].endswith("risk")]
     if risks:
         axes.plot([0, 0], [-0.6, max(risks) + 0.5], color=GREY, linewidth=0.8, linestyle=DASHES, zorder=1)
     for y, line in enumerate(lines):
@@ -172,9 +170,7 @@ def _marks(axes: Axes, y: int, row: Record, limits: tuple[float, float]) -> None
         )  # fmt: skip
     measured = row["gap"]["measured"]
     if measured is not None and measured > 0:
-        axes.plot(
-            max(math.log10(measured), low), y, "|", color=INK, markersize=7, markeredgewidth=1.6, zorder=4
-        )
+        axes.plot(max(math.log10(measured), low), y, "|", color=INK, markersize=7, markeredgewidth=1.6, zorder=4)
     elif measured is not None:
         axes.plot(low, y, "<", color=INK, markerfacecolor="white", markersize=4.2, zorder=4, clip_on=False)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from bounds.commands import chosen_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,72 +21,93 @@ if TYPE_CHECKING:
     from bounds.network import TracedNetwork
     from bounds.robust_margins import RobustMargins
 
-NORMS = "l1, l2 or linf"
+Normalisation = tuple[list[float], list[float]]
+
+PIPED_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
 
 
 def evaluate(
     checkpoint: Annotated[
-        Path,
-        typer.Argument(help="State dict (.pt, .pth, .safetensors), training dictionary, own checkpoint."),
+        Path, typer.Argument(help="State dict (.pt, .pth, .safetensors), training dictionary, or own checkpoint.")
     ],
-    model: Annotated[str | None, typer.Option(help="module:factory that builds the network.")] = None,
+    model: Annotated[str | None, typer.Option(help="module:factory that builds the network of a state dict.")] = None,
     model_arg: Annotated[
-        list[str] | None, typer.Option(help="key=value for the factory; may be repeated.")
-    ] = None,
-    data: Annotated[
-        str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, FILE.npz, module:factory.")
-    ] = "digits",
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data files are.")] = None,
-    eps: Annotated[
-        float | None, typer.Option(help="Attack radius, input units; standard bounds only without.")
-    ] = None,
-    norm: Annotated[str, typer.Option(help=f"Attack norm: {NORMS}.")] = "l2",
-    plain_ball: Annotated[
-        bool, typer.Option("--plain-ball", help="Attack the whole ball, not ball ∩ box.")
-    ] = False,
-    init: Annotated[
-        Path | None, typer.Option(help="Checkpoint of the initialisation: reference M_i; zero without.")
-    ] = None,
-    margin: Annotated[float, typer.Option(help="γ of the fixed-class values, logits.")] = 1.0,
-    delta: Annotated[float, typer.Option(help="Failure probability of each row.")] = 0.05,
-    bound: Annotated[
-        list[str] | None, typer.Option(help="Evaluate only this bound; may be repeated.")
+        list[str] | None, typer.Option(help="KEY=VALUE for the factory; may be repeated.", metavar="KEY=VALUE")
     ] = None,
     mean: Annotated[
-        str | None, typer.Option(help="Normalisation not in the model: means, comma-separated.")
+        str | None, typer.Option(help="Means of a normalisation that is not in the model, comma-separated.")
     ] = None,
-    std: Annotated[str | None, typer.Option(help="Normalisation not in the model: deviations.")] = None,
-    index: Annotated[int | None, typer.Option(help="Entry of a list of state dicts.")] = None,
+    std: Annotated[str | None, typer.Option(help="Its standard deviations.")] = None,
+    index: Annotated[int | None, typer.Option(help="Which entry, for a file with a list of state dicts.")] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Load files that run code (pickled modules, .pt2).")
+        bool, typer.Option("--trust", help="Load files that can run code: pickled modules, .pt2.")
     ] = False,
-    jacobian_samples: Annotated[int, typer.Option(help="Samples that Jacobians are measured on.")] = 1000,
-    attack_samples: Annotated[int, typer.Option(help="Samples that are attacked.")] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of subsets, attacks and Lanczos starts.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Write record, tables, report and figures there.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
-    bibtex: Annotated[bool, typer.Option("--bibtex", help="Print the references.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+    data: Annotated[
+        str,
+        typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, cifar10-jpeg, FILE.npz or module:factory."),
+    ] = "digits",
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder to look for the data in first.", exists=True, file_okay=False)
+    ] = None,
+    eps: Annotated[
+        float | None, typer.Option(help="Attack radius in input units; without it, no robust bounds.")
+    ] = None,
+    norm: Annotated[str, typer.Option(help="Attack norm: l1, l2 or linf.")] = "l2",
+    plain_ball: Annotated[
+        bool, typer.Option("--plain-ball", help="Let attacks leave the box of valid inputs.")
+    ] = False,
+    init: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the initialisation, as reference M_i.", show_default="zero")
+    ] = None,
+    margin: Annotated[float, typer.Option(help="Margin γ of the fixed-class values, in logits.")] = 1.0,
+    delta: Annotated[float, typer.Option(help="Failure probability of each bound.")] = 0.05,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(help="Evaluate only this bound; may be repeated.", metavar="KEY", show_default="all"),
+    ] = None,
+    jacobian_samples: Annotated[
+        int, typer.Option(help="How many samples of each set Jacobians are measured on.", min=1)
+    ] = 1000,
+    attack_samples: Annotated[int, typer.Option(help="How many samples of each set are attacked.", min=1)] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of subsets, attacks and norm estimates.", min=0)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write the table in every form, figures and report to.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the table as LaTeX.")] = False,
+    bibtex: Annotated[bool, typer.Option("--bibtex", help="Print the references as BibTeX.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """From a checkpoint to a table of generalization bounds, raw and guaranteed, fixed-class and a posteriori."""
+    """Print the table of bounds for a trained network."""
     from bounds import evaluate as evaluate_network
+    from bounds.errors import InputError
     from bounds.evaluation import check_settings
     from bounds.inputs import load_data
     from bounds.progress import Stages
 
+    form = chosen_form(json=json, markdown=markdown, latex=latex, bibtex=bibtex)
     check_settings(delta=delta, margin=margin, eps=eps, norm=norm, keys=bound)
-    _check_counts(jacobian_samples=jacobian_samples, attack_samples=attack_samples)
-    arguments = _key_values(model_arg or [])
-
-    def loaded(path: Path) -> nn.Module:
-        return _load(path, model, arguments, trust, index, mean, std)
-
+    if plain_ball and eps is None:
+        raise InputError("--plain-ball: there is no attack without --eps")
+    if out is not None:
+        _check_folder(out)
+    loaded = partial(
+        _load,
+        model=model,
+        arguments=_key_values(model_arg or []),
+        trust=trust,
+        index=index,
+        normalisation=_normalisation(mean, std),
+    )
     network = loaded(checkpoint)
     reference = None if init is None else loaded(init)
-    train, test = (load_data(data, split=split, data_dir=data_dir) for split in ("train", "test"))
     with Stages(quiet=quiet) as report:
+        train, test = (
+            load_data(data, split=split, data_dir=data_dir, progress=partial(report, f"downloading {data}"))
+            for split in ("train", "test")
+        )
         evaluation = evaluate_network(
             network,
             train,
@@ -100,42 +126,44 @@ def evaluate(
         )
     if out is not None:
         typer.echo(f"written to {_write_all([evaluation.record], out)}", err=True)
-    _print(evaluation.record, json=json, markdown=markdown, latex=latex, bibtex=bibtex)
+    _print(evaluation.record, form)
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option(help="Folder for checkpoints, records, figures and the report.")
-    ] = Path("jacobound-demo"),
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, records, figures and the report.")] = Path(
+        "jacobound-demo"
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Train two small networks on the 8×8 digits, evaluate every bound, compare robust loss with surrogates, report."""
+    """Train and compare two small networks; write a report."""
+    import torch
+
     from bounds.progress import Stages
     from figures.demonstration import demonstrate
 
+    _check_folder(out)
+    torch.set_num_threads(1)  # networks this small only lose time in handing work to threads
     with Stages(quiet=quiet) as report:
-        records = demonstrate(out, report)
-    typer.echo(f"report: {_write_all(records, out)}")
+        shown = demonstrate(report)
+    path = _write_all([record for each in shown for record in (each.evaluation, each.comparison)], out)
+    for each in shown:
+        each.save(out / f"{each.name.lower()}.pt")
+    typer.echo(f"report: {path}")
 
 
 def _load(
     path: Path,
+    *,
     model: str | None,
     arguments: dict[str, str],
     trust: bool,
     index: int | None,
-    mean: str | None,
-    std: str | None,
+    normalisation: Normalisation | None,
 ) -> nn.Module:
-    from bounds.errors import InputError
     from bounds.inputs import Normalised, load_checkpoint
 
     module = load_checkpoint(path, model=model, arguments=arguments, trust=trust, index=index)
-    if (mean is None) != (std is None):
-        raise InputError("--mean and --std go together")
-    if mean is None or std is None:
-        return module
-    return Normalised(module, _numbers("--mean", mean), _numbers("--std", std))
+    return module if normalisation is None else Normalised(module, *normalisation)
 
 
 def _robust(
@@ -154,56 +182,87 @@ def _robust(
     return measure
 
 
-def _print(record: dict[str, Any], *, json: bool, markdown: bool, latex: bool, bibtex: bool) -> None:
+def _print(record: dict[str, Any], form: str | None) -> None:
+    from figures import tables
+
+    if form is not None:
+        typer.echo(_in_form(record, form), nl=False)
+        return
+    from rich.console import Console
+
+    fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    Console(width=fixed).print(tables.Terminal(record))
+
+
+def _in_form(record: dict[str, Any], form: str) -> str:
+    """An evaluation record as text that ends in a newline."""
+    from bounds import catalogue
     from bounds.records import dumps
     from figures import tables
 
-    if json:
-        typer.echo(dumps(record), nl=False)
-    if markdown:
-        typer.echo(tables.markdown(record))
-    if latex:
-        typer.echo(tables.latex(record))
-    if bibtex:
-        typer.echo(tables.bibtex(record, _references()), nl=False)
-    if not (json or markdown or latex or bibtex):
-        from rich.console import Console
-
-        Console().print(tables.Terminal(record))
+    if form == "json":
+        return dumps(record)
+    if form == "bibtex":
+        references = {entry.key: entry.reference.bibtex for entry in catalogue.entries() if entry.reference.bibtex}
+        return tables.bibtex(record, references)
+    return {"markdown": tables.markdown, "latex": tables.latex}[form](record)
 
 
 def _write_all(records: Sequence[dict[str, Any]], out: Path) -> Path:
-    """Records, tables, figures and the report; returns the report's path."""
-    from bounds import records as files
-    from figures import tables
-    from figures.report import write_report
+    """Records, tables, figures and the report; returns the report's path. All is made before anything is written."""
+    from bounds.errors import InputError
+    from bounds.records import dumps, write_text
+    from figures.report import report
     from figures.write import write_figures
 
-    for number, record in enumerate(records):
-        kind = record["format"].removeprefix("jacobound-")
-        stem = kind if len(records) == 1 else f"{kind}-{number + 1}"
-        files.write(record, out / f"{stem}.json")
+    forms = {"json": "json", "md": "markdown", "tex": "latex", "bib": "bibtex"}
+    texts = {"report.html": report(records)}
+    kinds = [record["format"].removeprefix("jacobound-") for record in records]
+    for kind, record in zip(kinds, records, strict=True):
+        stem = kind if kinds.count(kind) == 1 else f"{kind}-{_name(record).lower()}"
         if kind == "evaluation":
-            files.write_text(tables.markdown(record), out / f"{stem}.md")
-            files.write_text(tables.latex(record), out / f"{stem}.tex")
-            files.write_text(tables.bibtex(record, _references()), out / f"{stem}.bib")
-    write_figures(records, out / "figures")
-    return write_report(records, out / "report.html")
+            texts |= {f"{stem}.{suffix}": _in_form(record, form) for suffix, form in forms.items()}
+        else:
+            texts[f"{stem}.json"] = dumps(record)
+    try:
+        write_figures(records, out / "figures")
+        for name, text in texts.items():
+            write_text(text, out / name)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from error
+    return out / "report.html"
 
 
-def _references() -> dict[str, str]:
-    from bounds import catalogue
+def _name(record: dict[str, Any]) -> str:
+    return str(record["model"]["name"] if record["format"] == "jacobound-evaluation" else record["model"])
 
-    return {entry.key: entry.reference.bibtex for entry in catalogue.entries() if entry.reference.bibtex}
+
+def _check_folder(out: Path) -> None:
+    """Refuse, before any work, a folder that cannot be written to."""
+    from bounds.errors import InputError
+
+    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"--out {out}: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"--out {out}: no permission to write in {nearest}")
 
 
 def _key_values(pairs: Sequence[str]) -> dict[str, str]:
     from bounds.errors import InputError
 
     for pair in pairs:
-        if "=" not in pair:
+        if not pair.partition("=")[0].isidentifier() or "=" not in pair:
             raise InputError(f"--model-arg {pair}: expected key=value")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
+    from bounds.errors import InputError
+
+    if (mean is None) != (std is None):
+        raise InputError("--mean and --std go together")
+    return None if mean is None or std is None else (_numbers("--mean", mean), _numbers("--std", std))
 
 
 def _numbers(option: str, text: str) -> list[float]:
@@ -213,11 +272,3 @@ def _numbers(option: str, text: str) -> list[float]:
         return [float(number) for number in text.split(",")]
     except ValueError:
         raise InputError(f"{option} {text}: expected numbers separated by commas") from None
-
-
-def _check_counts(**counts: int) -> None:
-    from bounds.errors import InputError
-
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"--{name.replace('_', '-')} {count}: must be at least 1")

@@ -2,100 +2,139 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bounds.evaluation import Evaluation, Progress, evaluate
+from torch import nn
+
+from bounds.evaluation import Progress, evaluate
 from bounds.inputs import Data, load_data, save_checkpoint
-from bounds.network import trace
+from bounds.network import TracedNetwork, trace
+from bounds.robust_margins import RobustMargins
 from verification.training.networks import build
 from verification.training.regularisers.jacobian_frobenius import JacobianFrobenius
-from verification.training.trainer import train
+from verification.training.trainer import Epoch, train
 from verification.verdicts import compare, robust_measurement
 
 NETWORK = {"inputs": 64, "widths": [64, 32], "classes": 10, "activation": "relu", "bias": False}
-RADII = {"l2": (0.02, 0.05, 0.1, 0.2, 0.4, 0.8), "linf": (0.005, 0.01, 0.02, 0.05, 0.1)}
-EVALUATED = ("l2", 0.1)
 SEED = 0
+EVALUATED = ("l2", 0.1)
 
 
-def demonstrate(out: Path, report: Progress) -> list[dict[str, Any]]:
-    """Train, evaluate and compare both networks; checkpoints go to `out`.
+@dataclass(frozen=True)
+class Plan:
+    """What the demo does.
+
+    Attributes:
+        strengths: weight of the penalty ‖J‖_F² by name of the network; 0 for plain training.
+        epochs: passes over the training set.
+        radii: attack radii by norm, input units.
+    """
+
+    strengths: Mapping[str, float]
+    epochs: int
+    radii: Mapping[str, Sequence[float]]
+
+
+# At this strength the held-out accuracy stays as it was, and the Jacobians shrink to about a fifth.
+PLAN = Plan(
+    strengths={"plain": 0.0, "Jacobian-regularised": 2e-3},
+    epochs=30,
+    radii={"l2": (0.02, 0.05, 0.1, 0.2, 0.4, 0.8), "linf": (0.005, 0.01, 0.02, 0.05, 0.1)},
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One network of the demo with its records."""
+
+    name: str
+    network: nn.Module
+    strength: float
+    history: tuple[Epoch, ...]
+    evaluation: dict[str, Any]
+    comparison: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint that `jacobound evaluate` takes."""
+        training = {"regulariser": self.name, "strength": self.strength, "seed": SEED}
+        history = [asdict(epoch) for epoch in self.history]
+        factory = "verification.training.networks:mlp"
+        save_checkpoint(path, factory, NETWORK, self.network, training | {"history": history})
+
+
+def demonstrate(report: Progress, plan: Plan = PLAN) -> list[Shown]:
+    """Train, evaluate and compare the networks of a plan; nothing is written.
 
     Args:
-        out: folder for the checkpoints.
         report: called with (stage, done, total).
-
-    Returns:
-        Evaluation and comparison records of both networks.
+        plan: what to do.
     """
     training, held_out = load_data("digits", split="train"), load_data("digits", split="test")
-    records = []
-    for name, strength in (("plain", 0.0), ("jacobian-frobenius", 0.02)):
-        records += _one(name, strength, training, held_out, out, report)
-    return sorted(records, key=lambda record: record["format"], reverse=True)
+    return [_one(name, plan, training, held_out, report) for name in plan.strengths]
 
 
-def _one(
-    name: str, strength: float, training: Data, held_out: Data, out: Path, report: Progress
-) -> list[dict[str, Any]]:
+def _one(name: str, plan: Plan, training: Data, held_out: Data, report: Progress) -> Shown:
     def staged(stage: str, done: int, total: int) -> None:
         report(f"{name}: {stage}", done, total)
 
     network = build("mlp", NETWORK, seed=SEED)
+    strength = plan.strengths[name]
     history = train(
         network,
         training,
         regulariser=JacobianFrobenius() if strength else None,
         strength=strength,
-        epochs=30,
+        epochs=plan.epochs,
         seed=SEED,
-        progress=lambda done, total: staged("training", done, total),
+        progress=partial(staged, "training"),
     )
-    save_checkpoint(
-        out / f"{name}.pt",
-        "verification.training.networks:mlp",
-        NETWORK,
-        network,
-        {
-            "regulariser": name,
-            "strength": strength,
-            "seed": SEED,
-            "history": [asdict(epoch) for epoch in history],
-        },
-    )
+    evaluation = _evaluated(name, network, training, held_out, staged)
+    upper_ends = [layer["s"]["upper"] for layer in evaluation["layers"]]
+    comparison = _compared(name, plan, trace(network, training.x[:2].float()), upper_ends, held_out, staged)
+    return Shown(name, network, strength, history, evaluation, comparison)
+
+
+def _evaluated(name: str, network: nn.Module, training: Data, held_out: Data, report: Progress) -> dict[str, Any]:
     norm, eps = EVALUATED
-    evaluation: Evaluation = evaluate(
+
+    def robust(traced: TracedNetwork, s_upper: Sequence[float]) -> RobustMargins:
+        return robust_measurement(traced, training, held_out, traced, s_upper, norm, eps, seed=SEED)
+
+    return evaluate(
         network,
         training,
         held_out,
         init=build("mlp", NETWORK, seed=SEED),
         eps=eps,
         norm=norm,
-        robust=lambda traced, s: robust_measurement(
-            traced, training, held_out, traced, s, norm, eps, seed=SEED
-        ),
+        robust=robust,
         jacobian_samples=len(training),
         seed=SEED,
         name=name,
-        progress=staged,
-    )
-    s_upper = [layer["s"]["upper"] for layer in evaluation.record["layers"]]
-    traced = trace(network, training.x[:2].float())
-    comparisons = []
-    for attack_norm, radii in RADII.items():
-        comparison = compare(
-            traced,
+        progress=report,
+    ).record
+
+
+def _compared(
+    name: str, plan: Plan, network: TracedNetwork, s_upper: Sequence[float], held_out: Data, report: Progress
+) -> dict[str, Any]:
+    """One comparison record over all norms and radii."""
+    records = [
+        compare(
+            network,
             held_out,
-            attack_norm,
+            norm,
             radii,
-            network=traced,
+            network=network,
             s_upper=s_upper,
             seed=SEED,
             name=name,
-            progress=lambda done, total, n=attack_norm: staged(f"attacks ({n})", done, total),  # type: ignore[misc]
-        )
-        comparisons.append(comparison.record())
-    merged = comparisons[0] | {"results": [result for record in comparisons for result in record["results"]]}
-    return [evaluation.record, merged]
+            progress=partial(report, f"attacks ({norm})"),
+        ).record()
+        for norm, radii in plan.radii.items()
+    ]
+    return records[0] | {"results": [result for record in records for result in record["results"]]}

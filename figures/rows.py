@@ -30,9 +30,7 @@ def of_format(records: Iterable[Record], kind: str) -> list[Record]:
     chosen = []
     for record in records:
         if record.get("format") not in {"jacobound-evaluation", "jacobound-comparison"}:
-            raise InputError(
-                f"a record of format {record.get('format')!r}: expected an evaluation or a comparison"
-            )
+            raise InputError(f"a record of format {record.get('format')!r}: expected an evaluation or a comparison")
         if record["format"] == f"jacobound-{kind}":
             chosen.append(record)
     return chosen

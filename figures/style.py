@@ -72,9 +72,7 @@ def text_width(text: str, size: float = TEXT_SIZE) -> float:
     from matplotlib.textpath import TextPath
 
     font = FontProperties(family="DejaVu Sans")
-    return (
-        float(TextPath((0, 0), text, size=size, prop=font).get_extents().width) / 72 if text.strip() else 0.0
-    )
+    return float(TextPath((0, 0), text, size=size, prop=font).get_extents().width) / 72 if text.strip() else 0.0
 
 
 def shorten(text: str, width: float, size: float = TEXT_SIZE) -> str:
@@ -141,7 +139,5 @@ def row_labels(axes: Axes, columns: Sequence[Sequence[str]], *, header: str = ""
             )  # fmt: skip
         left += width
     if header:
-        axes.text(
-            -sum(widths) / inches, 1.0, header, transform=axes.transAxes, va="bottom", fontweight="bold"
-        )
+        axes.text(-sum(widths) / inches, 1.0, header, transform=axes.transAxes, va="bottom", fontweight="bold")
     return sum(widths)

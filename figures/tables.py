@@ -38,9 +38,7 @@ def described(record: Record) -> str:
     shape = "×".join(map(str, data["input_shape"]))
     sizes = f"n = {count(data['n'])} training and m = {count(data['m'])} held-out samples"
     parameters = f"{count(model['parameters'])} parameters"
-    return (
-        f"{model['name']}, {parameters}; {data['name']}, {sizes} of shape {shape}, {data['classes']} classes"
-    )
+    return f"{model['name']}, {parameters}; {data['name']}, {sizes} of shape {shape}, {data['classes']} classes"
 
 
 def settings(record: Record) -> list[tuple[str, str]]:
@@ -58,9 +56,7 @@ def _setting(key: str, chosen: Any) -> str:
     if chosen is None:
         return "none"
     if key == "attack_set":
-        box = (
-            "" if chosen["box"] is None else f", inside the box [{chosen['box'][0]:g}, {chosen['box'][1]:g}]"
-        )
+        box = "" if chosen["box"] is None else f", inside the box [{chosen['box'][0]:g}, {chosen['box'][1]:g}]"
         return f"{norm_title(chosen['norm'])} ball, ε = {chosen['eps']:g} in input units{box}"
     return f"{chosen:g}" if isinstance(chosen, int | float) else str(chosen)
 

@@ -53,9 +53,7 @@ SURROGATES: dict[str, Surrogate] = {
             "our derivation: max_k ‖J_k - J_y‖_q, theory §2",
             lambda norms, ball: norms.margins[ball.q],
         ),
-        Surrogate(
-            "spectral", ("l2",), math.sqrt(2), True, "‖J‖_2, theory §2", lambda norms, ball: norms.spectral
-        ),
+        Surrogate("spectral", ("l2",), math.sqrt(2), True, "‖J‖_2, theory §2", lambda norms, ball: norms.spectral),
         Surrogate(
             "frobenius",
             ("l2",),
@@ -64,9 +62,7 @@ SURROGATES: dict[str, Surrogate] = {
             "‖J‖_F, after Wu & Li; the constant is ours, theory §2",
             lambda norms, ball: norms.frobenius,
         ),
-        Surrogate(
-            "row-sum", ("linf",), 2.0, True, "max_k ‖J_k‖_1, theory §2", lambda norms, ball: norms.row_sum
-        ),
+        Surrogate("row-sum", ("linf",), 2.0, True, "max_k ‖J_k‖_1, theory §2", lambda norms, ball: norms.row_sum),
         Surrogate(
             "entrywise-l1",
             ("linf",),
@@ -150,10 +146,7 @@ def slopes(
     rows = [row for row in SURROGATES.values() if norm in row.norms]
     return Slopes(
         loss,
-        {
-            row.name: row.constant * (row.jacobian_norm(norms, ball) if row.jacobian_norm else gradient)
-            for row in rows
-        },
+        {row.name: row.constant * (row.jacobian_norm(norms, ball) if row.jacobian_norm else gradient) for row in rows},
     )
 
 

@@ -54,9 +54,7 @@ def load_checkpoint(
     """
     path = Path(path).expanduser()
     if arguments and model is None:
-        raise InputError(
-            f"{path}: factory arguments were given without a factory; name it with --model module:factory"
-        )
+        raise InputError(f"{path}: factory arguments were given without a factory; name it with --model module:factory")
     given = parse_arguments(arguments or {})
     content = _pick(read_weights(path, trust=trust), index, path)
     if isinstance(content, Mapping) and content.get("format") == FORMAT:
@@ -118,9 +116,7 @@ def _pick(content: Any, index: int | None, path: Path) -> Any:
         return content
     last = len(content) - 1
     if index is None:
-        raise InputError(
-            f"{path}: holds a list of {len(content)} entries; choose one with --index 0 to {last}"
-        )
+        raise InputError(f"{path}: holds a list of {len(content)} entries; choose one with --index 0 to {last}")
     if not 0 <= index <= last:
         raise InputError(f"{path}: index {index} is outside 0 to {last}")
     return content[index]
@@ -131,9 +127,7 @@ def _assemble(found: Any, model: str | None, arguments: Mapping[str, object], pa
     if model is None:
         if isinstance(found, nn.Module):
             return found
-        raise InputError(
-            f"{path}: a state dict; name the function that builds its network with --model module:factory"
-        )
+        raise InputError(f"{path}: a state dict; name the function that builds its network with --model module:factory")
     with torch.random.fork_rng(devices=[]):  # initial weights are about to be replaced: draw them aside
         torch.manual_seed(0)
         module = call_factory(model, arguments)
@@ -144,14 +138,10 @@ def _assemble(found: Any, model: str | None, arguments: Mapping[str, object], pa
     return module
 
 
-def _rebuild(
-    content: Mapping[str, Any], model: str | None, arguments: Mapping[str, object], path: Path
-) -> nn.Module:
+def _rebuild(content: Mapping[str, Any], model: str | None, arguments: Mapping[str, object], path: Path) -> nn.Module:
     """The network of a checkpoint in our own format; a factory of the user's goes before the one it names."""
     if content.get("version") != VERSION:
-        raise InputError(
-            f"{path}: format version {content.get('version')}; this program reads version {VERSION}"
-        )
+        raise InputError(f"{path}: format version {content.get('version')}; this program reads version {VERSION}")
     lacking = [key for key in ("factory", "arguments", "state_dict") if key not in content]
     if lacking:
         raise InputError(f"{path}: lacks {', '.join(lacking)}")

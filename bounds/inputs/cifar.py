@@ -36,9 +36,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "_reconstruct"): _FROM_PICKLE_2,
     ("numpy.core.numeric", "_frombuffer"): _FROM_PICKLE_5,
     ("numpy._core.numeric", "_frombuffer"): _FROM_PICKLE_5,
-    ("_codecs", "encode"): lambda text, encoding: text.encode(
-        "latin1"
-    ),  # how Python 3 writes bytes for Python 2
+    ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),  # how Python 3 writes bytes for Python 2
 }
 # What the unpickler and numpy raise on bytes that are no pickle of plain values and arrays.
 _DAMAGE = (
@@ -89,9 +87,7 @@ def read_pickled(label_key: bytes) -> Callable[[list[tuple[str, bytes]]], tuple[
             except (KeyError, TypeError, ValueError) as error:
                 keys = f"'data' and '{label_key.decode()}'"
                 raise InputError(f"{name}: not a dictionary with {keys}") from error
-            good = (
-                isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape[1:] == (_PIXELS,)
-            )
+            good = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape[1:] == (_PIXELS,)
             if not good or classes.dtype.kind not in "iu" or classes.shape != pixels.shape[:1]:
                 raise InputError(
                     f"{name}: 'data', '{label_key.decode()}' are not n rows of {_PIXELS} bytes and n labels"
@@ -115,9 +111,7 @@ def unpickle_arrays(content: bytes, name: str) -> Any:
     class ArrayUnpickler(pickle.Unpickler):
         def find_class(self, module: str, attribute: str) -> Any:
             if (module, attribute) not in _ALLOWED:
-                raise InputError(
-                    f"{name}: refused: it wants to load '{module}.{attribute}'; not a CIFAR file"
-                )
+                raise InputError(f"{name}: refused: it wants to load '{module}.{attribute}'; not a CIFAR file")
             return _ALLOWED[module, attribute]
 
     try:

@@ -125,9 +125,7 @@ def _check_shapes(data: Data) -> None:
     if len(x) != len(y):
         raise InputError(f"{name}: {len(x)} inputs, but {len(y)} labels")
     if x.numel() == 0:
-        raise InputError(
-            f"{name}: no samples" if len(x) == 0 else f"{name}: inputs of shape {tuple(x.shape)}"
-        )
+        raise InputError(f"{name}: no samples" if len(x) == 0 else f"{name}: inputs of shape {tuple(x.shape)}")
 
 
 def _check_labels(data: Data) -> None:
@@ -156,6 +154,4 @@ def _check_box(data: Data, low: float, high: float) -> None:
     scale = 255 if data.x.dtype == torch.uint8 else 1
     smallest, largest = float(data.x.min()) / scale, float(data.x.max()) / scale
     if smallest < low or largest > high:
-        raise InputError(
-            f"{data.name}: pixels lie in [{smallest:g}, {largest:g}], outside the box [{low:g}, {high:g}]"
-        )
+        raise InputError(f"{data.name}: pixels lie in [{smallest:g}, {largest:g}], outside the box [{low:g}, {high:g}]")

@@ -32,9 +32,7 @@ def parse_idx(content: bytes, name: str) -> NDArray[np.uint8]:
         raise InputError(f"{name}: truncated IDX header")
     shape = struct.unpack(f">{axes}I", content[4:start])
     if len(content) - start != math.prod(shape):
-        raise InputError(
-            f"{name}: {len(content) - start} values, but its header says {shape}; truncated or corrupt"
-        )
+        raise InputError(f"{name}: {len(content) - start} values, but its header says {shape}; truncated or corrupt")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

@@ -34,9 +34,7 @@ class _Found:
         return [(self.archive / file.name, content) for file, content in zip(files, members, strict=True)]
 
 
-def load_known(
-    known: KnownData, split: str, data_dir: Path | None = None, progress: Progress | None = None
-) -> Data:
+def load_known(known: KnownData, split: str, data_dir: Path | None = None, progress: Progress | None = None) -> Data:
     """One split of a known data set: from the first folder that has all its files, else downloaded.
 
     The folders are `data_dir`, then the one that JACOBOUND_DATA names, then the cache folder; in each, the
@@ -51,9 +49,7 @@ def load_known(
         try:
             _fetch(known, split, cache, progress)
         except InputError as error:
-            raise InputError(
-                f"{known.name}: not found; {error}{_lookalike(known, split, data_dir)}"
-            ) from error
+            raise InputError(f"{known.name}: not found; {error}{_lookalike(known, split, data_dir)}") from error
         found = _find(known, split, [cache])
         assert found is not None, "a download that succeeded is complete"
     return _read(known, split, found)
@@ -100,9 +96,7 @@ def _read(known: KnownData, split: str, found: _Found) -> Data:
     x, y = found.layout.read([(str(path), content) for path, content in contents])
     if len(x) != found.layout.count(split):
         where = contents[0][0].parent
-        raise InputError(
-            f"{where}: {len(x)} samples, but {known.name} ({split}) has {found.layout.count(split)}"
-        )
+        raise InputError(f"{where}: {len(x)} samples, but {known.name} ({split}) has {found.layout.count(split)}")
     return Data(known.name, torch.tensor(x), torch.tensor(y), known.classes, (0.0, 1.0), known.label)
 
 
@@ -110,13 +104,9 @@ def _verify(known: KnownData, file: KnownFile, where: str, content: bytes) -> No
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if digest == file.md5:
         return
-    owner = next(
-        (other.name for other in KNOWN.values() if other is not known and digest in _checksums(other)), None
-    )
+    owner = next((other.name for other in KNOWN.values() if other is not known and digest in _checksums(other)), None)
     if owner is not None:
-        raise InputError(
-            f"{where}: this file is from {owner}, not {known.name}; ask for '{owner}' by that name"
-        )
+        raise InputError(f"{where}: this file is from {owner}, not {known.name}; ask for '{owner}' by that name")
     if file.md5 is not None:
         raise InputError(
             f"{where}: damaged or altered: its content has md5 {digest}, that of {known.name} has {file.md5} "
@@ -145,14 +135,10 @@ def _fetch(known: KnownData, split: str, cache: Path, progress: Progress | None)
 
 def _fetch_file(known: KnownData, file: KnownFile, base: str, cache: Path, progress: Progress | None) -> None:
     url = f"{base}{file.name}.gz"
-    download(
-        url, cache / f"{file.name}.gz", lambda path: _verify(known, file, url, read_bytes(path)), progress
-    )
+    download(url, cache / f"{file.name}.gz", lambda path: _verify(known, file, url, read_bytes(path)), progress)
 
 
-def _fetch_archive(
-    known: KnownData, layout: Layout, base: str, cache: Path, progress: Progress | None
-) -> None:
+def _fetch_archive(known: KnownData, layout: Layout, base: str, cache: Path, progress: Progress | None) -> None:
     name = f"{layout.archive}.tar.gz"
     files = layout.train + layout.test
 

@@ -31,20 +31,14 @@ class Normalised(nn.Module):
 
     def __init__(self, module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        dtype = next(
-            (p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype()
-        )
+        dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
         self.module = module
         self.register_buffer("mean", torch.tensor(mean, dtype=dtype))
         self.register_buffer("std", torch.tensor(std, dtype=dtype))
         if len(mean) != len(std) or len(mean) == 0:
-            raise InputError(
-                f"normalisation: {len(mean)} means and {len(std)} stds; one of each per channel is needed"
-            )
+            raise InputError(f"normalisation: {len(mean)} means and {len(std)} stds; one of each per channel is needed")
         if not bool((self.mean.isfinite() & self.std.isfinite() & (self.std > 0)).all()):
-            raise InputError(
-                f"normalisation: means must be finite and stds positive, not {list(mean)}, {list(std)}"
-            )
+            raise InputError(f"normalisation: means must be finite and stds positive, not {list(mean)}, {list(std)}")
         self.train(module.training)
 
     def forward(self, x: Tensor) -> Tensor:

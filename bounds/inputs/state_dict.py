@@ -27,9 +27,7 @@ _USUAL_KEYS = (
     "ema_state_dict",
 )
 _SHOWN = 4
-_MISMATCH = re.compile(
-    r"size mismatch for (\S+): .*?Size\((.*?)\) from checkpoint.*?Size\((.*?)\)\.", re.DOTALL
-)
+_MISMATCH = re.compile(r"size mismatch for (\S+): .*?Size\((.*?)\) from checkpoint.*?Size\((.*?)\)\.", re.DOTALL)
 
 
 def find_state_dict(content: Any, where: str) -> Mapping[str, Tensor] | nn.Module:
@@ -79,10 +77,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], where: str, factor
         names, text = set(module.state_dict()), str(error)
         missing = [name for name in module.state_dict() if name not in state]
         extra = [name for name in state if name not in names]
-        sizes = [
-            f"{name} ({found} in the file, {needed} needed)"
-            for name, found, needed in _MISMATCH.findall(text)
-        ]
+        sizes = [f"{name} ({found} in the file, {needed} needed)" for name, found, needed in _MISMATCH.findall(text)]
         for title, entries in (("missing", missing), ("unexpected", extra), ("wrong shape", sizes)):
             if entries:
                 misfits.append(f"{title}: {shorten(entries)}")

@@ -17,9 +17,7 @@ from bounds.inputs.files import ZIP_DAMAGE, check_file
 
 _TRUST = "pass --trust to run it if you trust its origin"
 _ZIP = b"PK\x03\x04"
-_LEGACY = pickle.dumps(
-    torch.serialization.MAGIC_NUMBER, protocol=2
-)  # what torch.save wrote before version 1.6
+_LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)  # what torch.save wrote before version 1.6
 
 
 def read_weights(path: Path, *, trust: bool) -> Any:
@@ -114,9 +112,7 @@ def _read_exported(path: Path, trust: bool) -> nn.Module:
         raise InputError(f"{path}: loading the exported program raised {one_line(error)}") from error
     for node in program.graph.nodes:
         if _trains(node):
-            raise InputError(
-                f"{path}: exported in training mode ('{node.name}'); export it after model.eval()"
-            )
+            raise InputError(f"{path}: exported in training mode ('{node.name}'); export it after model.eval()")
     module = program.module()
     # An exported graph is the same in both modes and refuses to be asked; nn.Module's own methods do not.
     for method in ("train", "eval"):
@@ -128,6 +124,4 @@ def _trains(node: torch.fx.Node) -> bool:
     if not isinstance(node.target, torch._ops.OpOverload):
         return False
     names = [argument.name for argument in node.target._schema.arguments]
-    return any(
-        name in ("train", "training") and value is True for name, value in zip(names, node.args, strict=False)
-    )
+    return any(name in ("train", "training") and value is True for name, value in zip(names, node.args, strict=False))

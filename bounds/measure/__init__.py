@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bounds.measure.hessian import HessianNorms, hessian_norms
     from bounds.measure.jacobian import jacobians
     from bounds.measure.jacobian_norm import JacobianNorms, jacobian_norms
-    from bounds.measure.layer_norm import LayerNorms, layer_norms
+    from bounds.measure.layer_norm import LayerNorms, layer_norms, row_norms
     from bounds.measure.margin import Margins, margins
     from bounds.measure.max_pool import max_pool_lipschitz
     from bounds.measure.pr_norm import SampleBounds
@@ -30,6 +30,7 @@ _MODULES = {
     "margins": "margin",
     "max_pool_lipschitz": "max_pool",
     "operator_norm": "spectral_norm",
+    "row_norms": "layer_norm",
     "support_radius": "data_norm",
 }
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "margins",
     "max_pool_lipschitz",
     "operator_norm",
+    "row_norms",
     "support_radius",
 ]
 

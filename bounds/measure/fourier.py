@@ -80,9 +80,7 @@ def symbol_cost(weight: Tensor, stride: Sequence[int], grid: Sequence[int], grou
     return math.prod(grid) / 2 * groups * (4 * small * small * large + 50 * small**3)
 
 
-def _symbol_norm(
-    kernel: Tensor, stride: Sequence[int], dilation: Sequence[int], grid: Sequence[int]
-) -> float:
+def _symbol_norm(kernel: Tensor, stride: Sequence[int], dilation: Sequence[int], grid: Sequence[int]) -> float:
     unit = float(kernel.abs().max()) or 1.0  # squares must not underflow
     kernel = kernel / unit
     rows, columns = kernel.shape[0], kernel.shape[1] * math.prod(stride)
@@ -105,9 +103,7 @@ def _half_spectrum(grid: Sequence[int]) -> Tensor:
     return torch.cartesian_prod(*axes).reshape(-1, len(grid))
 
 
-def _phases(
-    kernel: Tensor, stride: Sequence[int], dilation: Sequence[int], frequencies: Tensor
-) -> Iterator[Tensor]:
+def _phases(kernel: Tensor, stride: Sequence[int], dilation: Sequence[int], frequencies: Tensor) -> Iterator[Tensor]:
     """Symbols (F, out, in) of the polyphase components that have a tap."""
     taps = list(itertools.product(*(range(size) for size in kernel.shape[2:])))
     offsets = torch.tensor(taps) * torch.tensor(list(dilation))

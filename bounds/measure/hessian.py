@@ -120,9 +120,7 @@ def piecewise_linear_curvature(model: Callable[[Tensor], Tensor], x: Tensor) -> 
     with torch.no_grad():
         logits = model(x)
     likeliest = logits.argmax(1)
-    difference = (
-        jacobian - jacobian[torch.arange(len(x)), likeliest][:, None]
-    )  # zero row at the likeliest class
+    difference = jacobian - jacobian[torch.arange(len(x)), likeliest][:, None]
     p = torch.softmax(logits, 1)
     root = p.sqrt().scatter(1, likeliest[:, None], 0.0)
     shrink = 1 / (1 + p.gather(1, likeliest[:, None]).sqrt())
@@ -159,9 +157,7 @@ def lanczos_curvature(
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
-def _curvature(
-    model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, steps: int, seed: int
-) -> tuple[Tensor, Tensor]:
+def _curvature(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, steps: int, seed: int) -> tuple[Tensor, Tensor]:
     inputs = x.detach().clone().requires_grad_(True)
     loss = F.cross_entropy(model(inputs), y, reduction="sum")
     gradient = torch.autograd.grad(loss, inputs, create_graph=True)[0]

@@ -30,11 +30,7 @@ class Krylov:
     def tridiagonal(self) -> Tensor:
         """T, shape (b, k, k): the operator seen from the Krylov space."""
         off_diagonal = self.beta[:, :-1]
-        return (
-            torch.diag_embed(self.alpha)
-            + torch.diag_embed(off_diagonal, 1)
-            + torch.diag_embed(off_diagonal, -1)
-        )
+        return torch.diag_embed(self.alpha) + torch.diag_embed(off_diagonal, 1) + torch.diag_embed(off_diagonal, -1)
 
 
 def lanczos(
@@ -136,9 +132,7 @@ def _one_run_upper(theta: float, alpha: list[float], beta: list[float], inverse_
     return high
 
 
-def _christoffel_sum(
-    x: float, alpha: list[float], beta: list[float], allowance: float, enough: float
-) -> float:
+def _christoffel_sum(x: float, alpha: list[float], beta: list[float], allowance: float, enough: float) -> float:
     """Σ_j p_j(x)², cut off once it is `enough`; each p_j falls when an entry of T grows, so T is inflated."""
     previous, current, coupling = 0.0, 1.0, 0.0
     total = 1.0

@@ -24,7 +24,7 @@ class LayerNorms:
     """Norms of a layer (W, c) relative to a reference (M, c_M), in the notation of theory §0.
 
     Attributes:
-        frobenius: a = ‖W‖_F.
+        frobenius: a = ‖W‖_F (like the row sums and the offset, without the reference).
         two_one: b = Σ_r ‖row_r [W-M, c-c_M]‖_2, the offset column only with a bias.
         kernel_group: g of theory L5.1 = Σ_{o,u,v} ‖(K-K⁰)[o,:,u,v]‖_2 plus the atoms of the offset: Σ_o
             √P_out·|c_o| when the offset is constant over the positions of a channel, else Σ_r |c_r|; equals
@@ -80,11 +80,7 @@ def layer_norms(
         segment.out_shape,
     ):
         raise InputError(f"{segment.name}: the reference maps other shapes")
-    rows = (
-        _dense_rows(segment, reference)
-        or _kernel_rows(segment, reference)
-        or _stream(segment, reference, progress)
-    )
+    rows = _dense_rows(segment, reference) or _kernel_rows(segment, reference) or _stream(segment, reference, progress)
     offset = segment.offset.flatten()
     moved = offset if reference is None else offset - reference.offset.flatten()
     two_one = float((rows.distances + moved.square()).sqrt().sum())
@@ -104,6 +100,19 @@ def layer_norms(
         offset=Exact(float(offset.norm())),
         parameter_distance=Exact(math.sqrt(float(parameters + moved.square().sum()))),
     )
+
+
+def row_norms(segment: Segment) -> tuple[Tensor, Tensor]:
+    """Euclidean and absolute norm of every row of a segment's linear part: shape (d_out,) each, exact to rounding.
+
+    Example:
+        >>> weight = torch.tensor([[3.0, -4.0], [0.0, 1.0]], dtype=torch.float64)
+        >>> euclidean, absolute = row_norms(Segment("fc", (Linear((2,), weight),)))
+        >>> euclidean.tolist(), absolute.tolist()
+        ([5.0, 1.0], [7.0, 1.0])
+    """
+    rows = _dense_rows(segment, None) or _kernel_rows(segment, None) or _stream(segment, None, None)
+    return rows.squares.sqrt(), rows.magnitudes
 
 
 def _dense_rows(segment: Segment, reference: Segment | None) -> _Rows | None:
@@ -129,10 +138,7 @@ def _kernel_rows(segment: Segment, reference: Segment | None) -> _Rows | None:
         return None
     kernel, start = kernels
     return _Rows(
-        *(
-            _per_row(kernel, taps)
-            for taps in (kernel.weight**2, kernel.weight.abs(), (kernel.weight - start) ** 2)
-        )
+        *(_per_row(kernel, taps) for taps in (kernel.weight**2, kernel.weight.abs(), (kernel.weight - start) ** 2))
     )
 
 
@@ -140,9 +146,7 @@ def _per_row(kernel: Kernel, taps: Tensor) -> Tensor:
     ones = torch.ones(1, 1, *kernel.in_shape[1:], dtype=torch.float64)
     axes = len(kernel.stride)
     convolve = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
-    return convolve(
-        ones, taps.sum(1, keepdim=True), None, kernel.stride, kernel.padding, kernel.dilation
-    ).flatten()
+    return convolve(ones, taps.sum(1, keepdim=True), None, kernel.stride, kernel.padding, kernel.dilation).flatten()
 
 
 def _kernel_pair(segment: Segment, reference: Segment | None) -> tuple[Kernel, Tensor] | None:
@@ -175,9 +179,7 @@ def _offset_atoms(offset: Tensor, kernel: Kernel) -> float:
     return float(offset.abs().sum())
 
 
-def _stream(
-    segment: Segment, reference: Segment | None, progress: Callable[[int, int], None] | None
-) -> _Rows:
+def _stream(segment: Segment, reference: Segment | None, progress: Callable[[int, int], None] | None) -> _Rows:
     by_columns = segment.d_in <= segment.d_out
     total = min(segment.d_in, segment.d_out)
     per_row = torch.zeros(3, segment.d_out, dtype=torch.float64)

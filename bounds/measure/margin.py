@@ -106,9 +106,7 @@ def margins_of_logits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         (50.0, '1.929e-22')
     """
     if logits.ndim != 2 or logits.shape[1] < 2:
-        raise InputError(
-            f"model: margins need outputs of shape (batch, classes >= 2), not {tuple(logits.shape)}"
-        )
+        raise InputError(f"model: margins need outputs of shape (batch, classes >= 2), not {tuple(logits.shape)}")
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
         raise InputError(f"data: a label is outside 0..{logits.shape[1] - 1}, the classes of the model")
     if not bool(torch.isfinite(logits).all()):

@@ -113,8 +113,7 @@ def power_method(
     rows = jacobian[torch.arange(n), vector_norms(jacobian, dual_exponent(p), 2).argmax(1)]
     starts = [dual_vector(rows, p), dual_vector(_top_right_singular_vector(jacobian), p)]
     starts += [
-        dual_vector(torch.randn(n, d, generator=generator, dtype=torch.float64).to(jacobian), p)
-        for _ in range(2)
+        dual_vector(torch.randn(n, d, generator=generator, dtype=torch.float64).to(jacobian), p) for _ in range(2)
     ]
     best, vectors = torch.full((n,), -1.0).to(jacobian), torch.zeros_like(rows)
     for v in starts:
@@ -145,9 +144,7 @@ def _exact_operator_norm(jacobian: Tensor, p: float, r: float) -> Tensor | None:
 def _by_signs(jacobian: Tensor, q: float) -> Tensor:
     """Max over s in {±1}^K of ‖J^T s‖_q; s and -s agree, so s_1 = 1."""
     best = jacobian.new_zeros(len(jacobian))
-    signs = torch.tensor([(1, *s) for s in itertools.product((1, -1), repeat=jacobian.shape[1] - 1)]).to(
-        jacobian
-    )
+    signs = torch.tensor([(1, *s) for s in itertools.product((1, -1), repeat=jacobian.shape[1] - 1)]).to(jacobian)
     for block in signs.split(64):
         best = torch.maximum(best, vector_norms(block @ jacobian, q, 2).amax(1))
     return best

@@ -35,7 +35,7 @@ def operator_norm(segment: Segment, *, seed: int = 0, failure: float = 1e-12) ->
             was used.
 
     Raises:
-        InputError: if the weights are not finite.
+        InputError: if the weights are not finite or `failure` is no probability.
 
     Example:
         >>> from bounds.network.operators import Linear
@@ -44,6 +44,8 @@ def operator_norm(segment: Segment, *, seed: int = 0, failure: float = 1e-12) ->
         >>> round(norm.lower.value, 6), round(norm.upper.value, 6), norm.upper.how
         (4.0, 4.0, 'dense SVD')
     """
+    if not 0 < failure < 1:
+        raise InputError(f"operator norm: the failure probability must be between 0 and 1, not {failure}")
     if min(segment.d_in, segment.d_out) <= DENSE_SIDE and segment.d_in * segment.d_out <= _DENSE_ENTRIES:
         return dense_norm(_finite(_matrix(segment), segment.name))
     return _matrix_free(segment, seed, failure)

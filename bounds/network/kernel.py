@@ -56,7 +56,8 @@ def find_kernel(operations: Iterable[Operation]) -> Kernel | None:
         return None
     before, after = linear[: positions[0]], linear[positions[0] + 1 :]
     pads = [operation for operation in before if isinstance(operation, Pad)]
-    if len(pads) + len([o for o in (*before, *after) if isinstance(o, Scale)]) + 1 != len(linear):
+    scales = [operation for operation in (*before, *after) if isinstance(operation, Scale)]
+    if len(pads) + 1 + len(scales) != len(linear):
         return None
     kernel = _padded(linear[positions[0]], pads)
     for scale in before:

@@ -164,9 +164,7 @@ def evaluation(name: str = "cnn-plain", *, shift: float = 0.0, gap: float | None
                 "m": 4.4 * s,
                 "offset": 0.2 * s,
             }
-            for layer, parameters, s in zip(
-                LAYERS, (520, 25050, 400500, 5010), (2.91, 4.47, 5.02, 1.83), strict=True
-            )
+            for layer, parameters, s in zip(LAYERS, (520, 25050, 400500, 5010), (2.91, 4.47, 5.02, 1.83), strict=True)
         ],
         "rows": rows(shift, gap),
     }

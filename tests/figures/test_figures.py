@@ -40,18 +40,13 @@ def ticks_out_of_view(axes: Axes) -> list[Tick]:
     found = []
     for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, sorted(axes.get_ylim()))):
         slack = 1e-9 * (high - low)
-        found += [
-            tick for tick in axis.get_major_ticks() if not low - slack <= tick.get_loc() <= high + slack
-        ]
+        found += [tick for tick in axis.get_major_ticks() if not low - slack <= tick.get_loc() <= high + slack]
     return found
 
 
 def drawn_x(figure: Figure, marker: str) -> list[float]:
     return [
-        float(line.get_xdata()[0])
-        for axes in figure.axes
-        for line in axes.get_lines()
-        if line.get_marker() == marker
+        float(line.get_xdata()[0]) for axes in figure.axes for line in axes.get_lines() if line.get_marker() == marker
     ]
 
 
@@ -88,9 +83,7 @@ def test_dots_sit_at_the_values_and_bars_at_the_gap() -> None:
         row["a_posteriori"]["raw_log10"] for row in values if row["a_posteriori"]
     )
     gaps = [row["gap"]["measured"] for row in values]
-    assert sorted(drawn_x(figure, "|")) == sorted(
-        math.log10(gap) for gap in gaps if gap is not None and gap > 0
-    )
+    assert sorted(drawn_x(figure, "|")) == sorted(math.log10(gap) for gap in gaps if gap is not None and gap > 0)
     assert len(drawn_x(figure, "<")) == sum(gap is not None and gap <= 0 for gap in gaps)
 
 
@@ -163,9 +156,7 @@ def test_files_are_vector_pdf_with_embedded_fonts_and_finite_png(tmp_path: Path)
             assert b"/FontFile2" in content  # a TrueType font program is embedded
             assert b"/Subtype /Image" not in content
             streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
-            page = max(
-                (_inflated(stream) for stream in streams), key=lambda s: s.count(b" Tj") + s.count(b" TJ")
-            )
+            page = max((_inflated(stream) for stream in streams), key=lambda s: s.count(b" Tj") + s.count(b" TJ"))
             assert b" Tj" in page or b" TJ" in page  # text is text
         else:
             assert imread(path).std() > 0.01
@@ -210,9 +201,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_debris(
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_nothing_is_written_when_a_figure_cannot_be_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_written_when_a_figure_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(figure: Any, suffix: str) -> bytes:
         if suffix == "png":
             raise KeyboardInterrupt

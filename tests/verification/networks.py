@@ -42,9 +42,7 @@ def overlapping_pool(seed):
 
 
 def mlp(seed, activation="relu", inputs=4, widths=(7, 6), classes=3):
-    return build(
-        "mlp", {"inputs": inputs, "widths": widths, "classes": classes, "activation": activation}, seed
-    )
+    return build("mlp", {"inputs": inputs, "widths": widths, "classes": classes, "activation": activation}, seed)
 
 
 def leaky(seed):

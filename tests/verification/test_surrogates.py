@@ -99,6 +99,4 @@ def test_bad_settings_are_refused():
     with pytest.raises(InputError, match="radius"):
         surrogates(model, x, y, "l2", -1.0)
     with pytest.raises(InputError, match="sample 1 is not finite"):
-        surrogates(
-            lambda z: torch.stack([z[:, 0].sqrt(), z[:, 1]], 1), torch.tensor([[1.0, 1], [0, 1]]), y, "l2", 1
-        )
+        surrogates(lambda z: torch.stack([z[:, 0].sqrt(), z[:, 1]], 1), torch.tensor([[1.0, 1], [0, 1]]), y, "l2", 1)

@@ -56,9 +56,7 @@ def test_verdicts_exclude_each_other_and_agree_with_the_numbers(norm, boxed, see
         for name, value in result.surrogates.items():
             assert not bool((result.refuted[name] & result.proved[name]).any())
             assert bool((result.attack.loss[result.refuted[name]] > value[result.refuted[name]]).all())
-            assert not bool(
-                (result.attack.loss[~result.refuted[name]] > value[~result.refuted[name]] + 1e-7).any()
-            )
+            assert not bool((result.attack.loss[~result.refuted[name]] > value[~result.refuted[name]] + 1e-7).any())
             if SURROGATES[name].upper:
                 assert bool(result.proved[name][same_piece].all())
 
@@ -79,9 +77,7 @@ def test_every_verdict_occurs_and_a_refutation_replays():
             networks.dense_logits(model, samples.x[i]),
         )
         softmax = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-        first_order = networks.loss(logits, label) + 0.5 * np.linalg.norm(
-            jacobian.T @ (softmax - np.eye(3)[label])
-        )
+        first_order = networks.loss(logits, label) + 0.5 * np.linalg.norm(jacobian.T @ (softmax - np.eye(3)[label]))
         moved = networks.dense_logits(model, samples.x[i] + torch.from_numpy(delta))
         assert networks.loss(moved, label) > first_order
 
@@ -90,9 +86,7 @@ def test_surrogates_marked_upper_can_be_refuted_beyond_the_linear_piece():
     """A flat spot next to a cliff: J = 0 at x, so every surrogate equals the clean loss."""
     model = networks.mlp(0, inputs=1, widths=(1,), classes=2)
     with torch.no_grad():
-        for parameter, value in zip(
-            model.parameters(), ([[1.0]], [-0.6], [[0.0], [20.0]], [0.0, 0.0]), strict=True
-        ):
+        for parameter, value in zip(model.parameters(), ([[1.0]], [-0.6], [[0.0], [20.0]], [0.0, 0.0]), strict=True):
             parameter.copy_(torch.tensor(value))
     samples = Data("cliff", torch.tensor([[0.5]]), torch.tensor([0]), 2, (0.0, 1.0))
     network = trace(model, samples.x)
@@ -143,9 +137,7 @@ def test_a_wrong_certificate_is_noticed():
 def test_record_is_the_agreed_json_and_reproducible():
     model, samples = steep(3), data(7, 3)
     network = trace(model, samples.x)
-    first, again = (
-        compare(model, samples, "linf", [0.02, 0.2], network=network, name="m").record() for _ in range(2)
-    )
+    first, again = (compare(model, samples, "linf", [0.02, 0.2], network=network, name="m").record() for _ in range(2))
     assert json.dumps(first, allow_nan=False) == json.dumps(again, allow_nan=False)
     assert (first["format"], first["version"], first["model"], first["data"]) == (
         "jacobound-comparison",

@@ -33,9 +33,7 @@ def linear(inputs: int, classes: int, bias: bool = True) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(inputs, classes, bias=bias))
 
 
-def mlp(
-    inputs: int, widths: Sequence[int], classes: int, activation: str = "relu", bias: bool = True
-) -> nn.Sequential:
+def mlp(inputs: int, widths: Sequence[int], classes: int, activation: str = "relu", bias: bool = True) -> nn.Sequential:
     """Dense layers of the given widths with an activation between them.
 
     Raises:

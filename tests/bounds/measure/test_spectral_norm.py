@@ -192,3 +192,9 @@ def test_refuses_weights_that_are_not_finite(side: int) -> None:
     weight[0, 0] = torch.nan
     with pytest.raises(InputError, match="head: its weights are not all finite"):
         operator_norm(Segment("head", (Linear((side,), weight),)))
+
+
+@pytest.mark.parametrize("failure", [0.0, 1.0, -1e-12, math.nan])
+def test_refuses_a_failure_that_is_no_probability(failure: float) -> None:
+    with pytest.raises(InputError, match="failure probability"):
+        operator_norm(Segment("fc", (Linear((2,), torch.eye(2, dtype=torch.float64)),)), failure=failure)

@@ -61,6 +61,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Shape]] = {
     "scale": (lambda x: -x * 3 / 2, (3,)),
     "constant-first": (lambda x: 2 * (1 - x), (3,)),
     "alpha": (lambda x: torch.sub(constant(3), torch.add(x, constant(3), alpha=2), alpha=3), (3,)),
+    "subtract": (lambda x: torch.sub(x, constant(3), alpha=2), (3,)),
     "tensor-constants": (lambda x: (constant(3) + x * constant(2, 1)) / constant(1, 2, 3), (2, 3)),
     "rsub": (lambda x: torch.rsub(x, 3.0, alpha=2.0), (3,)),
     "matmul": (lambda x: x @ constant(4, 2), (3, 4)),

@@ -118,6 +118,19 @@ def test_an_intermediate_value_with_two_uses_is_not_merged() -> None:
     torch.testing.assert_close(network(x), module(x).detach())
 
 
+@pytest.mark.parametrize("name", ["lenet", "gru"])
+def test_single_precision_networks_are_evaluated_in_double(name: str) -> None:
+    module, x = CASES[name].module().float(), CASES[name].inputs(2).float()
+    output = trace(module, x)(x)
+    assert output.dtype == torch.float64
+    torch.testing.assert_close(output.float(), module(x).detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_steps_that_move_samples_are_opaque() -> None:
+    network = trace(broken(lambda self, x: self.fc(x.flip(0)).flip(0)), torch.zeros(1, 4))
+    assert [obstacle.name for obstacle in network.architecture.obstacles] == ["0.flip"]
+
+
 def test_unused_branches_are_dropped() -> None:
     class Unused(Network):
         def forward(self, x: Tensor) -> Tensor:
@@ -128,7 +141,7 @@ def test_unused_branches_are_dropped() -> None:
 
 
 def test_weights_are_copies_and_the_module_keeps_its_modes() -> None:
-    module = LeNet().train()
+    module = LeNet().double().train()
     module.conv1.eval()
     modes = [part.training for part in module.modules()]
     generator = torch.random.get_rng_state()
@@ -137,7 +150,7 @@ def test_weights_are_copies_and_the_module_keeps_its_modes() -> None:
     assert torch.equal(torch.random.get_rng_state(), generator)
     x = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     before = network(x)
-    torch.testing.assert_close(before.float(), module.eval()(x).detach(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(before, module.eval()(x.double()).detach())
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.zero_()

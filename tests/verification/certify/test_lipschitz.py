@@ -30,9 +30,7 @@ def test_certificate_against_numpy_and_never_beaten_by_an_attack(norm, eps, seed
     reach = eps * (2.0 if norm == "linf" else 1.0) * s[0] * s[1]  # √4 = 2
     for i in range(5):
         z, label = networks.dense_logits(model, x[i]), int(y[i])
-        leads = [
-            z[label] - z[k] - reach * np.linalg.norm(rows[k] - rows[label]) for k in range(3) if k != label
-        ]
+        leads = [z[label] - z[k] - reach * np.linalg.norm(rows[k] - rows[label]) for k in range(3) if k != label]
         assert certificate.margin[i].item() == pytest.approx(min(leads), rel=1e-7, abs=1e-7)
         assert certificate.margin[i].item() <= min(leads)
         loss = np.logaddexp.reduce([0.0, *(-lead for lead in leads)])

@@ -26,9 +26,7 @@ def test_value_is_the_mean_of_the_dense_norm(name, case):
     factory, shape = CASES[case]
     model, x = factory().double(), networks.inputs(5, shape, 0)
     value = regulariser(model, x, torch.Generator()).item()
-    assert value == pytest.approx(
-        np.mean([oracle(networks.dense_jacobian(model, sample)) for sample in x]), rel=1e-12
-    )
+    assert value == pytest.approx(np.mean([oracle(networks.dense_jacobian(model, sample)) for sample in x]), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", REGULARISERS)

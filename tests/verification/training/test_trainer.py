@@ -21,9 +21,7 @@ ARGUMENTS = {
 
 def accuracy(network, data):
     with torch.no_grad():
-        return sum(int((network(x).argmax(1) == y).sum()) for x, y in data.batches(512, torch.float32)) / len(
-            data
-        )
+        return sum(int((network(x).argmax(1) == y).sum()) for x, y in data.batches(512, torch.float32)) / len(data)
 
 
 def toy(n=60):
@@ -65,18 +63,14 @@ def test_the_penalty_shrinks_the_jacobian(regulariser):
     penalties = []
     for strength in (0.0, 0.1):
         network = networks.mlp(0)
-        history = train(
-            network, toy(), regulariser=regulariser, strength=strength, epochs=30, learning_rate=0.03
-        )
+        history = train(network, toy(), regulariser=regulariser, strength=strength, epochs=30, learning_rate=0.03)
         penalties.append(history[-1].penalty)
     assert penalties[1] < 0.6 * penalties[0]
 
 
 def test_progress_and_history_have_one_entry_per_epoch():
     calls = []
-    history = train(
-        networks.mlp(0), toy(), epochs=3, progress=lambda done, total: calls.append((done, total))
-    )
+    history = train(networks.mlp(0), toy(), epochs=3, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)] and len(history) == 3
     assert all(epoch.penalty == 0 and 0 <= epoch.accuracy <= 1 for epoch in history)
 
@@ -90,11 +84,18 @@ def test_divergence_is_reported():
 def test_every_factory_survives_a_checkpoint(factory, tmp_path):
     network = build(factory, ARGUMENTS[factory], seed=3).eval()
     path = tmp_path / "network.pt"
-    save_checkpoint(
-        path, f"verification.training.networks:{factory}", ARGUMENTS[factory], network, {"seed": 3}
-    )
+    save_checkpoint(path, f"verification.training.networks:{factory}", ARGUMENTS[factory], network, {"seed": 3})
     x = networks.inputs(2, (1, 8, 8), 0).float()
     assert torch.equal(load_checkpoint(path)(x), network(x))
+
+
+def test_the_seed_alone_decides_the_initial_weights():
+    weights = []
+    for seed, state in ((3, 0), (3, 1), (4, 1)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(state)
+            weights.append(build("linear", {"inputs": 4, "classes": 2}, seed)[1].weight)
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
 
 
 def test_bad_networks_are_refused():
