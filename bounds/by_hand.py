@@ -8,11 +8,13 @@ from typing import Any
 
 from bounds import catalogue
 from bounds.architecture import Architecture, Layer, Nonlinearity
+from bounds.catalogue.assumptions import Setting
 from bounds.catalogue.entry import Bound
-from bounds.errors import unknown_name
+from bounds.errors import InputError, unknown_name
 from bounds.measurements import DataMeasurement, LayerMeasurement, Measurements
 from bounds.readings import Settings, evaluator
-from bounds.sides import Exact, Lower, TwoSided, Upper
+from bounds.rows import violations
+from bounds.sides import Lower, TwoSided, Upper
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Norms:
     """Everything that enters a bound, as plain numbers in the notation of theory §0; sequences run over the layers.
 
     Where nothing is given: two layers of width 1, every norm 1, no offsets, two classes, n = 4. `widths` are d_0..d_L;
-    `b` defaults to 1, `g` to `b`, `m_bias` to `m`, `parameters` to those of dense layers; rho, beta and at_zero have
+    `b` defaults to 1, `g` to `b`, `m_bias` to m + c, `parameters` to those of dense layers; rho, beta and at_zero have
     L-1 entries; `w` is (‖w‖_1, ‖w‖_2) of a linear two-class network.
     """
 
@@ -54,8 +56,8 @@ class Norms:
 
     def measurements(self) -> Measurements:
         """The numbers as measurements."""
-        data = DataMeasurement(self.n, Exact(self.X_F), Exact(self.X_col), Upper(self.B), Upper(self.B_p))
-        difference = None if self.w is None else (Exact(self.w[0]), Exact(self.w[1]))
+        data = DataMeasurement(self.n, _known(self.X_F), _known(self.X_col), Upper(self.B), Upper(self.B_p))
+        difference = None if self.w is None else (_known(self.w[0]), _known(self.w[1]))
         return Measurements(self._architecture(), self._layers(), data, self.norm, self.eps, difference)
 
     def _architecture(self) -> Architecture:
@@ -82,27 +84,26 @@ class Norms:
             strict=True,
         )
         nonlinearities = tuple(
-            Nonlinearity(f"phi{i}", ("phi",), rho, beta, zero, True, 0, width)
+            Nonlinearity(f"phi{i}", ("phi",), rho, beta, zero, not zero, 0, width)
             for i, (rho, beta, zero, width) in enumerate(between, start=1)
         )
         return Architecture(layers, nonlinearities, (), self.d, self.classes)
 
     def _layers(self) -> tuple[LayerMeasurement, ...]:
         depth = len(self.s)
-        b, m = _filled(self.b, 1.0, depth), _filled(self.m, 1.0, depth)
+        b, m, c = _filled(self.b, 1.0, depth), _filled(self.m, 1.0, depth), _filled(self.c, 0.0, depth)
         columns = zip(
             _filled(self.a, 1.0, depth),
             b,
             self.g or b,
             m,
-            self.m_bias or m,
-            _filled(self.c, 0.0, depth),
+            self.m_bias or [row + offset for row, offset in zip(m, c, strict=True)],
+            c,
             _filled(self.t, 1.0, depth),
             strict=True,
         )
         return tuple(
-            LayerMeasurement(TwoSided(Lower(s), Upper(s)), *map(Exact, column))
-            for s, column in zip(self.s, columns, strict=True)
+            LayerMeasurement(_known(s), *map(_known, column)) for s, column in zip(self.s, columns, strict=True)
         )
 
 
@@ -119,7 +120,7 @@ def complexity(
         delta: failure probability; PAC-Bayes only.
 
     Raises:
-        InputError: for an unknown key or variant.
+        InputError: for an unknown key or variant, or a bound whose assumptions the norms violate.
 
     >>> complexity("neyshabur2015_frobenius", Norms(a=(1, 2), X_F=2), gamma=32)
     (0.25, 0.25)
@@ -127,9 +128,18 @@ def complexity(
     bounds = {bound.variant: bound for bound in catalogue.get(key).variants if isinstance(bound, Bound)}
     if variant not in bounds:
         raise unknown_name("variant", variant, bounds)
-    value = evaluator(bounds[variant], norms.measurements(), Settings(delta, gamma))
+    measured = norms.measurements()
+    setting = Setting(norms.n, norms.norm, certified=True, support=True)
+    for violation in violations(bounds[variant], measured.architecture, setting):
+        raise InputError(f"{key} does not apply: {violation.because} ({violation.remedy})")
+    value = evaluator(bounds[variant], measured, Settings(delta, gamma))
     raw, guaranteed = (float(value(expression)) for expression in bounds[variant].gap.complexity)
     return raw, guaranteed
+
+
+def _known(value: float) -> TwoSided:
+    """A number known without any rounding."""
+    return TwoSided(Lower(value), Upper(value))
 
 
 def _filled(values: Sequence[Any] | None, default: Any, count: int) -> list[Any]:

@@ -129,6 +129,7 @@ def evaluate(
     settings = Settings(delta, margin, Grid(eta=eta))
     train, test = as_data(train, name="train"), as_data(test, name="test")
     _refuse_small(train, test)
+    _refuse_outside(train, test)
     _refuse_nonfinite(model)
     report("tracing the network", 0, 1)
     network = _traced(model, train, name)
@@ -137,10 +138,13 @@ def evaluate(
     reference = None if init is None else _reference(init, train, network)
     report("tracing the network", 1, 1)
     measured = measure_network(network, train, reference, eps, norm, seed, report)
+    if measured.failure() >= delta:
+        raise InputError(f"delta = {delta:g}: not above {measured.failure():g}, what probabilistic norms already use")
     if callable(robust):
         report("attacking and certifying", 0, 1)
         robust = robust(network, [upper_end(layer.s) for layer in measured.layers])
         report("attacking and certifying", 1, 1)
+    _refuse_mismatch(robust, train, test, norm, eps)
     sides = _Sides(network, train, test, robust, eps, norm, jacobian_samples, seed, report)
     rows = []
     for number, entry in enumerate(entries):
@@ -215,7 +219,7 @@ def _measured_layer(segment: Segment, reference: Segment | None, seed: int) -> L
     norms = layer_norms(segment, reference)
     return LayerMeasurement(
         s=operator_norm(segment, seed=seed),
-        a=layer_norms(segment).frobenius if reference is not None else norms.frobenius,
+        a=norms.frobenius,
         b=norms.two_one,
         g=norms.kernel_group,
         m=norms.row_sum,
@@ -323,7 +327,7 @@ def _rows(entry: Entry, measured: Measurements, settings: Settings, sides: _Side
     rows: list[dict[str, Any]] = []
     for variant in entry.variants:
         if isinstance(variant, HoldOut):
-            rows += _holdout(entry, variant, settings, sides)
+            rows += _holdout(entry, variant, settings, sides, measured.failure())
             continue
         if variant.surrogate and setting.attack_norm not in (None, *JACOBIAN_NORMS[variant.surrogate].attack):
             continue  # a surrogate for another attack norm
@@ -345,12 +349,14 @@ def _applicable(
     return bound_row(entry, bound, measured, settings, sample, empirical_risk(bound, sample, losses, sides.complete))
 
 
-def _holdout(entry: Entry, variant: HoldOut, settings: Settings, sides: _Sides) -> list[dict[str, Any]]:
+def _holdout(entry: Entry, variant: HoldOut, settings: Settings, sides: _Sides, failure: float) -> list[dict[str, Any]]:
+    """Certificates may rest on probabilistic norms: their failure probability is taken out of delta."""
     if variant.target == "robust risk":
         if sides.robust is None:
             return []
         certified = sides.robust.certified_test
-        return [holdout_row(entry, variant, len(certified), int((certified <= 0).sum()), None, settings)]
+        errors = int((certified <= 0).sum())
+        return [holdout_row(entry, variant, len(certified), errors, None, settings, failure)]
     errors = int((~sides.test.correct).sum())
     losses = None
     if entry.key == "holdout_bernstein":
@@ -395,6 +401,32 @@ def check_settings(
         raise InputError(f"eps = {eps:g}: must be a number >= 0 (input units)")
     chosen = [catalogue.get(key) for key in keys] if keys else list(catalogue.entries())
     return sorted(chosen, key=lambda entry: (entry.key != "holdout_binomial", not entry.key.startswith("holdout")))
+
+
+def _refuse_mismatch(robust: RobustMargins | None, train: Data, test: Data, norm: str, eps: float | None) -> None:
+    """Robust margins of another attack set, or of other samples, would make false bounds."""
+    if robust is None:
+        return
+    if eps is None or (robust.norm, robust.eps) != (norm, eps):
+        raise InputError(f"robust margins are for {robust.norm}, eps = {robust.eps:g}; evaluated: {norm}, eps = {eps}")
+    if len(robust.certified_train) != len(train):
+        raise InputError(f"{len(robust.certified_train)} certified margins for {len(train)} training samples")
+    if not 2 <= len(robust.certified_test) <= len(test):
+        raise InputError(f"{len(robust.certified_test)} certified margins for {len(test)} test samples")
+    for values in (robust.certified_train, robust.certified_test, robust.attacked_train, robust.attacked_test):
+        if np.isnan(values).any():
+            raise InputError("robust margins: NaN")
+
+
+def _refuse_outside(train: Data, test: Data) -> None:
+    """Bounds that use the support believe the box."""
+    for data in (train, test):
+        if train.box is None:
+            return
+        low, high = (float(v) / (255 if data.x.dtype == torch.uint8 else 1) for v in data.x.aminmax())
+        if low < train.box[0] or high > train.box[1]:
+            box = f"[{train.box[0]:g}, {train.box[1]:g}]"
+            raise InputError(f"{data.name}: values in [{low:g}, {high:g}] leave the box {box} of the training data")
 
 
 def _refuse_small(*sets: Data) -> None:

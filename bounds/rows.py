@@ -90,10 +90,16 @@ def holdout_value(variant: HoldOut, *, m: int, errors: int, delta: float, losses
 
 
 def holdout_row(
-    entry: Entry, variant: HoldOut, m: int, errors: int, losses: np.ndarray | None, settings: Settings
+    entry: Entry,
+    variant: HoldOut,
+    m: int,
+    errors: int,
+    losses: np.ndarray | None,
+    settings: Settings,
+    failure: float = 0.0,
 ) -> dict[str, Any]:
     """A hold-out row: non-vacuous whenever the network is any good."""
-    bound = float(holdout_value(variant, m=m, errors=errors, delta=settings.delta, losses=losses))
+    bound = float(holdout_value(variant, m=m, errors=errors, delta=settings.delta - failure, losses=losses))
     capped = min(1.0, bound)
     reading = {
         "raw_log10": float(np.log10(bound)),
@@ -126,9 +132,12 @@ def bound_row(
     names = [layer.name for layer in measurements.architecture.layers]
     dominant = None if layer_shares is None else names[int(np.argmax(layer_shares))]
     shrinkage = shrinkage_log10(bound, formula, fixed)
+    largest = ""
+    if layer_shares is not None and len(layer_shares) > 1:
+        largest = f"; largest share: {dominant} ({max(layer_shares):.0%})"
     raw_log10 = float(point.log10(fixed.raw))
     robust = None if bound.remainder is None else formula(bound.gap.raw + bound.remainder)
-    return _row(entry, bound, explain(bound, fixed, shrinkage, dominant, layer_shares)) | {
+    return _row(entry, bound, explain(bound, fixed, stratified, shrinkage, largest)) | {
         "fixed_class": _reading(fixed),
         "a_posteriori": _reading(stratified),
         "gap": {"measured": measured, "what": f"{_gap_name(bound)}, {sample.kind}"},
@@ -138,7 +147,8 @@ def bound_row(
         "elasticities": elasticities(bound, measurements, settings),
         "n_star_log10": sample_size_log10(bound, measurements, formula),
         "interval_log10": list(enclosure_log10(bound, measurements, settings)),
-        "robust_loss_log10": None if robust is None else float(point.log10(robust)),
+        # with the empirical surrogate: a bound on the expected robust loss (L2.5)
+        "robust_loss_gap_log10": None if robust is None else float(point.log10(robust)),
     }
 
 
@@ -170,21 +180,35 @@ def measured_gap(bound: Bound, sample: Sample, gamma: float) -> float | None:
     return ramp(sample.gap_test, gamma) - ramp(sample.gap_train, gamma)
 
 
-def explain(
-    bound: Bound, reading: Reading, shrinkage: float | None, dominant: str | None, layer_shares: list[float] | None
-) -> str:
-    """One plain sentence: vacuous or not, and which factor would have to shrink by how much."""
-    if not reading.vacuous:
-        return f"not vacuous: risk at most {float(reading.risk):.3g} for a class fixed in advance"
+def explain(bound: Bound, fixed: Reading, posterior: Reading, shrinkage: float | None, largest: str) -> str:
+    """One plain sentence: what holds for the trained network, else which factor would have to shrink by how much.
+
+    Args:
+        bound: the bound.
+        fixed: its reading for a class fixed in advance.
+        posterior: its reading for the trained network.
+        shrinkage: log10 of the factor, for the fixed class; None where none is enough.
+        largest: which layer has the largest share, in words, or nothing.
+    """
+    printed = ", if the cover holds as printed" if bound.as_printed else ""
+    if not posterior.vacuous:
+        return f"not vacuous: {_at_most(bound, posterior)} for the trained network{printed}"
+    if not fixed.vacuous:
+        return f"vacuous a posteriori; {_at_most(bound, fixed)} only for a class fixed in advance{printed}"
+    partly = "" if fixed.empirical is not None else " (empirical part measured on a part of the sample only)"
     if shrinkage is None:
-        loss = "empirical risk" if bound.empirical != "surrogate" else "empirical surrogate"
-        return f"vacuous whatever the norms: the {loss} of {reading.empirical or 0:.3g} and the confidence term suffice"
+        name = "surrogate" if bound.empirical == "surrogate" else "risk"
+        return f"vacuous whatever the norms: the empirical {name} of {fixed.empirical or 0:.3g} leaves no room{partly}"
     meanings = {part.symbol: part.meaning for part in bound.gap.parts}
-    factor = " and ".join(meanings.get(symbol, f"the norm {symbol}") for symbol in bound.shrink)
-    largest = ""
-    if layer_shares is not None and len(layer_shares) > 1:
-        largest = f"; largest share: {dominant} ({max(layer_shares):.0%})"
-    return f"vacuous: the {factor} would have to shrink by a factor of {power_of_ten(shrinkage)}{largest}"
+    factor = " and the ".join(meanings.get(s, f"norm {symbols.PLAIN.get(s.name, s.name)}") for s in bound.shrink)
+    return f"vacuous: the {factor} would have to shrink by a factor of {power_of_ten(shrinkage)}{partly}{largest}"
+
+
+def _at_most(bound: Bound, reading: Reading) -> str:
+    value = f"{float(reading.risk):.3g}"
+    if bound.target == "surrogate":
+        return f"expected surrogate loss at most {value} nats (range of the class: {float(reading.trivial):.3g})"
+    return f"{bound.target} at most {value}"
 
 
 def power_of_ten(exponent: float) -> str:
@@ -238,5 +262,5 @@ def _row(entry: Entry, variant: Bound | HoldOut, sentence: str) -> dict[str, Any
         "elasticities": None,
         "n_star_log10": None,
         "interval_log10": None,
-        "robust_loss_log10": None,
+        "robust_loss_gap_log10": None,
     }

@@ -70,11 +70,14 @@ class TwoSided:
             raise ValueError(f"lower end {self.lower.value!r} above upper end {self.upper.value!r}")
 
 
+ROUNDING = 2.0**-44
+"""Relative allowance for the float64 rounding of an `Exact` number: far above that of the longest sum here."""
+
 Side = Exact | Upper | Lower | Estimate | TwoSided
 
 
 def upper_end(number: Side) -> float:
-    """The certified upper end of a measured number.
+    """The certified upper end of a measured number; an exact one gets an allowance for its rounding.
 
     Raises:
         WrongSide: for a lower bound or an estimate.
@@ -88,7 +91,9 @@ def upper_end(number: Side) -> float:
     """
     if isinstance(number, TwoSided):
         return number.upper.value
-    if isinstance(number, Exact | Upper):
+    if isinstance(number, Exact):
+        return number.value + ROUNDING * abs(number.value)
+    if isinstance(number, Upper):
         return number.value
     raise WrongSide(f"an upper end is needed, but {number!r} is not one")
 
@@ -99,12 +104,14 @@ def lower_end(number: Side) -> float:
     Raises:
         WrongSide: for an upper bound or an estimate.
 
-    >>> lower_end(Exact(2.0))
+    >>> lower_end(Lower(2.0))
     2.0
     """
     if isinstance(number, TwoSided):
         return number.lower.value
-    if isinstance(number, Exact | Lower):
+    if isinstance(number, Exact):
+        return number.value - ROUNDING * abs(number.value)
+    if isinstance(number, Lower):
         return number.value
     raise WrongSide(f"a lower end is needed, but {number!r} is not one")
 

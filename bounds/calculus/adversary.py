@@ -43,8 +43,9 @@ def attacked_linear_class(p_w: int, factor: sp.Expr, source: str) -> Complexity:
     step = Step(
         "entries 9 and 10",
         "attack on a linear class",
-        source,
+        f"own derivation of the factor 1/2, after {source}",
         bounded(r"\mathfrak R_S(\mathrm{adv})", raw),
+        derived=True,
         premises=(base.step,),
     )
     return Complexity((), base.increasing | {epsilon}, frozenset(), step, raw, raw, sp.oo)

@@ -294,7 +294,7 @@ class Duals:
         return self.constant(0) if x.value == 0 else x * self.log(y * self.rational_power(x, -1, 1))
 
     def ceiling(self, x: Dual) -> Dual:
-        return self.constant(point.ceil(x.value))
+        return x.mapped(point.ceil(x.value), point.mpf(1))  # the slope of the formula without its ceilings
 
     def harmonic(self, x: Dual) -> Dual:
         return self._fixed(point.harmonic(x.value), x)

@@ -108,6 +108,7 @@ class Evaluator:
         self._memo: dict[Any, Any] = {}
         self._ranges: dict[Any, dict[tuple[int, int], Any]] = {}
         self._free: dict[Any, tuple[sp.Symbol, ...]] = {}
+        self._filled: dict[Any, int] = {}  # how far a recursion has been computed
 
     def __call__(self, expression: sp.Expr, **at: int) -> Any:
         """The number of an expression; `at` gives layer indices (i=2)."""
@@ -180,9 +181,12 @@ class Evaluator:
         part = self.parts.get(base)
         if part is None:
             return self.values[base][index]
-        order = {"forward": range(1, index), "backward": range(self.depth, index, -1)}
-        for earlier in order[part.recursion] if part.recursion else ():
-            self._value(part.expression, {symbols.i: earlier})
+        if part.recursion is not None:
+            step = 1 if part.recursion == "forward" else -1
+            start = self._filled.get(base, 0 if step == 1 else self.depth + 1)
+            for nearer in range(start + step, index, step):
+                self._value(part.expression, {symbols.i: nearer})
+                self._filled[base] = nearer
         return self._scale(base, self._value(part.expression, {symbols.i: index}))
 
     def _scale(self, symbol: Any, value: Any) -> Any:

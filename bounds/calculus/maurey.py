@@ -23,7 +23,7 @@ PUBLISHED = Step(
 KERNEL = Step(
     "L5.1",
     "Maurey's lemma for convolution kernels: each entry moves one input channel injectively",
-    "own derivation",
+    "own derivation; Graf et al. 2022 use the same norm",
     sp.Le(
         sp.Symbol(r"\ln\mathcal N(\mathrm{layer}_i,u)"),
         sp.ceiling(g[i] ** 2 * sp.Symbol(r"\left\|Z\right\|") ** 2 / sp.Symbol("u") ** 2) * sp.log(2 * N[i]),

@@ -30,7 +30,11 @@ def pac_bayes(radius: sp.Expr, parts: tuple[Part, ...], source: str, increasing:
     )
     raw = 4 * sp.sqrt((KL + sp.log(6 * n * L * n ** (1 / (2 * L)) / delta)) / (n - 1))
     step = Step(
-        "entry 5", "PAC-Bayes with weights perturbed within the margin", source, bounded(r"\mathrm{excess}", raw)
+        "entry 5",
+        "PAC-Bayes with weights perturbed within the margin",
+        source,
+        bounded(r"\mathrm{excess}", raw),
+        derived=source.startswith("own "),
     )
     return Gap(
         (kl, *parts),

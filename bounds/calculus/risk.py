@@ -22,7 +22,7 @@ def risk(complexity: Complexity) -> Gap:
     step = Step(
         "L4.8",
         "symmetrisation and bounded differences",
-        "Bartlett & Mendelson 2002",
+        "standard; see Bartlett & Mendelson 2002",
         bounded(r"\mathbb E g-\widehat{\mathbb E}g", raw),
         premises=(complexity.step,),
     )

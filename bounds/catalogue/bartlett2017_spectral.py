@@ -46,6 +46,7 @@ def _bound(variant: str, audited: bool, lipschitz: sp.Expr, note: str) -> Bound:
         empirical="ramp",
         shrink=(R,),
         share=kappa[i] ** sp.Rational(2, 3),
+        as_printed=not audited,
         note=note,
     )
 

@@ -35,10 +35,12 @@ class Bound:
         assumptions: each can be checked against an architecture and the settings.
         empirical: which empirical quantity the gap is added to.
         shrink: the parts of the formula that "how much smaller would it have to be" is asked of.
-        share: unnormalised contribution of layer i.
+        share: unnormalised contribution of layer i: a term of the sum that the bound has over the layers (for the
+            surrogate of the part for the Jacobian), or the logarithm, where positive, of its factor in the product.
         surrogate: key of the Jacobian norm (theory §2) where target is "surrogate".
         remainder: what has to be added to pass from the surrogate to the robust loss (L2.5).
         stratify_only_margin: PAC-Bayes statements already hold for all weights (L4.10).
+        as_printed: whether the bound rests on a published statement that our own audit has to enlarge.
         note: what a reader must know.
     """
 
@@ -52,6 +54,7 @@ class Bound:
     surrogate: str | None = None
     remainder: sp.Expr | None = None
     stratify_only_margin: bool = False
+    as_printed: bool = False
     note: str = ""
 
 

@@ -36,7 +36,8 @@ ENTRY = Entry(
     statement=r"\mathfrak R_S\le\frac4n+\frac{12H_{n-1}}{\sqrt n}\sqrt{\ln(2W)}\left(\sum_i\lceil C_i^{2/3}\rceil"
     r"\right)^{3/2},\quad C_i=\frac4\gamma\frac{\|X\|_F}{\sqrt n}\prod_j s_j\,\frac{g_i}{s_i}",
     description="Kernel-group distances instead of (2,1) distances of the unrolled operator: much smaller for "
-    "convolutions. Keeps the harmonic number and the ceilings.",
+    "convolutions. Keeps the harmonic number and the ceilings. "
+    "Offsets, activations with rho != 1 and max-pools are own extensions.",
     variants=(
         Bound(
             variant="",

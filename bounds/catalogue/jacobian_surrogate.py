@@ -71,6 +71,7 @@ REFERENCE = Reference(
 )
 
 LOSS_RANGE = Part(M, sp.log(K) + sp.sqrt(2) * Z[L], "range of the cross-entropy over the support, nats")
+NEVER_ZERO = sp.Rational(1, 10**100)  # a network with a layer that is 0 has J = 0; a larger range is still a range
 CROSS_ENTROPY = sp.sqrt(2)  # Lipschitz in ‖z‖_2 (L1.1)
 
 
@@ -104,7 +105,7 @@ def _gap(surrogate: str, parametric: bool) -> Gap:
         norm_class = dudley_scale_free(
             lipschitz_cover(jacobian_cover(), norm.lipschitz, R_NJ, "radius of the cover of N(J)"), M_J
         )
-    norm_range = Part(M_J, norm.lipschitz * alpha[L], "range of N(J)")
+    norm_range = Part(M_J, sp.Max(norm.lipschitz * alpha[L], NEVER_ZERO), "range of N(J), kept off 0")
     return risk(_with_ranges(sum_rule(loss, norm.coefficient, norm_class), norm_range))
 
 

@@ -47,12 +47,12 @@ REFERENCE = Reference(
 SHARE = a[i] ** 2 * sp.Product(s[j] ** 2, (j, 1, i - 1)) * sp.Product(s[j] ** 2, (j, i + 1, L))
 
 
-def _bound(variant: str, radius: sp.Expr, increasing: Symbols, note: str) -> Bound:
+def _bound(variant: str, radius: sp.Expr, increasing: Symbols, source: str, note: str) -> Bound:
     part = Part(B_adv, radius, "l_2 radius of the attacked support")
     return Bound(
         variant=variant,
         target="robust risk",
-        gap=pac_bayes(B_adv, (part, dimension_factor), "Xiao, Sun & Luo 2023", increasing),
+        gap=pac_bayes(B_adv, (part, dimension_factor), source, increasing),
         assumptions=(ATTACK, CHAIN, HOMOGENEOUS, NO_BIAS, NO_MAX_POOL, SUPPORT, CERTIFIED, samples(2)),
         empirical="hard margin",
         shrink=(KL,),
@@ -75,13 +75,15 @@ ENTRY = Entry(
             "published",
             D_p * (B_p + epsilon),
             frozenset({B_p, epsilon}),
+            "Xiao, Sun & Luo 2023",
             "radius max(1, d^{1/2-1/p})(B_p + epsilon) as published",
         ),
         _bound(
             "audited",
             B + epsilon * D_p,
             frozenset({B, epsilon}),
-            "radius B_2 + epsilon max(1, d^{1/2-1/p}): never larger where B_2 <= D_p B_p",
+            "own audit of the radius in Xiao, Sun & Luo 2023",
+            "radius B_2 + epsilon max(1, d^{1/2-1/p}), own audit: never larger",
         ),
     ),
 )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 ROUNDING = 1e-12
+UNDERFLOW = 1e-200
 """Relative allowance for floating point in float64 products and dot products; added outwards."""
 
 
@@ -113,8 +114,10 @@ def largest_eigenvalue_upper(krylov: Krylov, dimension: int, failure: float) -> 
     """
     inverse_tau = math.sqrt(2 * dimension / math.pi) / failure ** (1 / len(krylov.alpha))
     ritz = torch.linalg.eigvalsh(krylov.tridiagonal())[:, -1].tolist()
+    # Squares below float64's range vanish: an operator that is not 0 is not taken to be smaller than this.
+    floor = UNDERFLOW if bool((krylov.alpha != 0).any()) else 0.0
     runs = zip(ritz, krylov.alpha.tolist(), krylov.beta.tolist(), strict=True)
-    return max(_one_run_upper(theta, alpha, beta, max(inverse_tau, 1.0)) for theta, alpha, beta in runs)
+    return max(floor, *(_one_run_upper(theta, alpha, beta, max(inverse_tau, 1.0)) for theta, alpha, beta in runs))
 
 
 def _one_run_upper(theta: float, alpha: list[float], beta: list[float], inverse_tau: float) -> float:

@@ -89,8 +89,9 @@ def layer_norms(
         parameters, group = rows.distances.sum(), two_one
     else:
         difference = kernels[0].weight - kernels[1]
+        per_channel = segment.offset_per_channel and (reference is None or reference.offset_per_channel)
         parameters = difference.square().sum()
-        group = float(difference.square().sum(1).sqrt().sum()) + _offset_atoms(moved, kernels[0])
+        group = float(difference.square().sum(1).sqrt().sum()) + _offset_atoms(moved, per_channel, kernels[0])
     return LayerNorms(
         frobenius=Exact(math.sqrt(float(rows.squares.sum()))),
         two_one=Exact(two_one),
@@ -152,7 +153,7 @@ def _per_row(kernel: Kernel, taps: Tensor) -> Tensor:
 def _kernel_pair(segment: Segment, reference: Segment | None) -> tuple[Kernel, Tensor] | None:
     """K and K⁰ of the same convolution (K⁰ = 0 without a reference), or None."""
     kernel = segment.kernel
-    if kernel is None:
+    if kernel is None or not kernel.injective:
         return None
     if reference is None:
         return kernel, torch.zeros_like(kernel.weight)
@@ -171,10 +172,9 @@ def _geometry(kernel: Kernel) -> tuple[object, ...]:
     )
 
 
-def _offset_atoms(offset: Tensor, kernel: Kernel) -> float:
-    channels = offset.reshape(kernel.out_shape[0], -1)
-    constant = bool(((channels - channels[:, :1]).abs() <= 1e-12 * offset.abs().max()).all())
-    if constant:
+def _offset_atoms(offset: Tensor, per_channel: bool, kernel: Kernel) -> float:
+    if per_channel:
+        channels = offset.reshape(kernel.out_shape[0], -1)
         return math.sqrt(channels.shape[1]) * float(channels[:, 0].abs().sum())
     return float(offset.abs().sum())
 

@@ -33,9 +33,9 @@ def describe(nodes: Sequence[Node], d: int, classes: int) -> Architecture:
 
 def layer(segment: Segment) -> Layer:
     """Dimensions and parameter counts of a segment."""
-    kernel = segment.kernel
+    kernel = segment.kernel if segment.kernel is not None and segment.kernel.injective else None
     weights = segment.d_in * segment.d_out if kernel is None else kernel.weight.numel()
-    offsets = segment.d_out if segment.channel_offset is None else len(segment.channel_offset)
+    offsets = segment.d_out if kernel is None or not segment.offset_per_channel else kernel.out_shape[0]
     return Layer(
         name=segment.name,
         d_in=segment.d_in,

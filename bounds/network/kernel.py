@@ -33,6 +33,23 @@ class Kernel:
     in_shape: Shape
     out_shape: Shape
 
+    @property
+    def injective(self) -> bool:
+        """Whether every kernel entry moves each pixel to one place at most, and no two entries to the same one.
+
+        What L5.1, L5.5 and L7.4 rest on. Always so for zero padding; not when a circular convolution goes round the
+        torus more than once, or when two of its taps meet on one pixel.
+        """
+        if self.padding_mode == "zeros":
+            return True
+        axes = zip(
+            self.in_shape[1:], self.out_shape[1:], self.stride, self.dilation, self.weight.shape[2:], strict=True
+        )
+        return all(
+            (outputs - 1) * stride < size and len({tap * dilation % size for tap in range(taps)}) == taps
+            for size, outputs, stride, dilation, taps in axes
+        )
+
     def __call__(self, z: Tensor) -> Tensor:
         """The convolution of z, of shape (batch, *in_shape)."""
         padding, no_padding = self.padding, (0,) * len(self.padding)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bounds.network.kernel import Kernel, find_kernel
-from bounds.network.operators import Operation, Shape, Shift
+from bounds.network.operators import Convolution, Operation, Shape, Shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +85,17 @@ class Segment:
         return find_kernel(self.operations)
 
     @cached_property
-    def channel_offset(self) -> Tensor | None:
-        """The offset per channel when W is a convolution and c is the same all over each channel, else None.
+    def offset_per_channel(self) -> bool:
+        """Whether W is a convolution and c the same all over each channel, by construction.
 
-        Batch-norm before a zero-padded convolution, for one, makes an offset that differs at the border.
+        A shift before a zero-padded convolution (batch-norm, normalisation) makes an offset that differs at the
+        border; it counts as such also when it happens to be 0, for what is free must not depend on the training.
         """
         if self.kernel is None:
-            return None
+            return False
+        position = next(i for i, operation in enumerate(self.operations) if isinstance(operation, Convolution))
+        before = any(isinstance(operation, Shift) for operation in self.operations[:position])
+        if before and any(self.kernel.padding) and self.kernel.padding_mode == "zeros":
+            return False
         channels = self.offset.reshape(self.kernel.out_shape[0], -1)
-        rounding = 1e-12 * self.offset.abs().max()
-        constant = bool(((channels - channels[:, :1]).abs() <= rounding).all())
-        return channels[:, 0] if constant else None
+        return bool(((channels - channels[:, :1]).abs() <= 1e-12 * self.offset.abs().max()).all())

@@ -152,5 +152,5 @@ def _pulled_back(segment: Segment, coefficients: Tensor) -> Tensor:
 
 def _contracted(coefficients: Tensor, values: Tensor) -> Tensor:
     """Inner products (n, K) of coefficients (n, K, *shape) with values (n, *shape)."""
-    products: Tensor = coefficients.flatten(2) @ values.flatten(1)[:, :, None]
-    return products.squeeze(2)
+    products: Tensor = (coefficients.flatten(2) @ values.flatten(1)[:, :, None])[:, :, 0]
+    return products

@@ -67,10 +67,44 @@ def test_batch_norm_is_not_folded_through_the_padding() -> None:
     interior, corner = image[:, 1:3, 1:3], image[:, :1, :1]
     torch.testing.assert_close(interior, interior[:, :1, :1].expand(3, 2, 2))
     assert ((interior[:, :1, :1] - corner).abs() > 1e-3).all()
-    assert segment.channel_offset is None
-    channel_offset = traced("conv-bn").segments[0].channel_offset
-    assert channel_offset is not None
-    assert channel_offset.shape == (3,)
+    assert not segment.offset_per_channel
+    assert traced("conv-bn").segments[0].offset_per_channel
+
+
+def test_what_is_free_does_not_depend_on_the_trained_values() -> None:
+    """A batch-norm before a padded convolution whose shift happens to be 0 has as many free offsets as any other."""
+    module = CASES["bn-conv"].module()
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.bias.zero_()
+                part.running_mean.zero_()
+    network = trace(module, CASES["bn-conv"].inputs(2))
+    assert network.architecture.layers[0].parameters == traced("bn-conv").architecture.layers[0].parameters
+
+
+@pytest.mark.parametrize(
+    "size, taps, padding, injective", [(8, 3, 1, True), (8, 3, 2, False), (2, 3, 1, False), (4, 1, 1, False)]
+)
+def test_wrapping_circular_convolutions_are_dense_for_covers(
+    size: int, taps: int, padding: int, injective: bool
+) -> None:
+    """‖op‖ <= sqrt(k_pos)‖K‖_F and ‖op‖_F <= sqrt(P_out)‖K‖_F (L7.4) fail once pixels are used twice."""
+    convolution = torch.nn.Conv2d(1, 1, taps, padding=padding, padding_mode="circular", bias=False).double()
+    torch.nn.init.ones_(convolution.weight)
+    outputs = size + 2 * padding - taps + 1
+    module = torch.nn.Sequential(convolution, torch.nn.Flatten(), torch.nn.Linear(outputs**2, 2)).double()
+    segment = trace(torch.nn.Sequential(convolution, torch.nn.Flatten()), torch.zeros(2, 1, size, size)).segments[0]
+    assert module is not None
+    matrix = segment.linear(torch.eye(size**2, dtype=torch.float64).reshape(-1, 1, size, size)).flatten(1).T
+    norm = convolution.weight.norm()
+    holds = torch.linalg.matrix_norm(matrix, 2) <= taps * norm * (1 + 1e-12) and matrix.norm() <= outputs * norm + 1e-9
+    assert bool(holds) == injective
+    assert segment.kernel is not None and segment.kernel.injective == injective
+    layer = trace(
+        torch.nn.Sequential(convolution, torch.nn.Flatten()), torch.zeros(2, 1, size, size)
+    ).architecture.layers[0]
+    assert layer.convolution == injective
 
 
 @pytest.mark.parametrize("name", CASES)
