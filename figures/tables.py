@@ -24,7 +24,10 @@ HEADINGS = (
     "log10 ratio",
     "dominant layer",
 )
-NOTE = "Raw: before capping. Guaranteed: capped at the trivial value; in parentheses where it is vacuous."
+NOTE = (
+    "Raw: bound on the gap before capping. Guaranteed: bound on the risk, capped at the trivial value; in parentheses "
+    "where it is vacuous. Each row holds with probability 1 − δ by itself."
+)
 
 
 def described(record: Record) -> str:

@@ -208,7 +208,7 @@ def robust_measurement(
     eps: float,
     *,
     attack_samples: int = 200,
-    certified_samples: int = 1000,
+    certified_samples: int = 500,
     box: tuple[float, float] | None = (0.0, 1.0),
     seed: int = 0,
 ) -> RobustMargins:

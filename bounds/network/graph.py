@@ -161,6 +161,11 @@ def _join_place(exported: Exported, step: fx.Node, nodes: list[Node]) -> str:
     return f"after {layers[-1] if layers else nodes[0].name}"
 
 
+def _readable(name: str) -> str:
+    """Numbers alone, as in a Sequential, do not read as the name of a layer."""
+    return name if any(character.isalpha() for character in name) else f"layer {name}"
+
+
 def _operation(
     part: Part, in_shape: Shape, join_place: str, before: str
 ) -> Segment | Nonlinear | Add | Concatenate | Opaque:
@@ -175,7 +180,7 @@ def _operation(
     if part.is_affine:
         heaviest = max(weight for weight, _ in part.labels)
         names = dict.fromkeys(name for weight, name in part.labels if weight == heaviest)
-        return Segment("+".join(names), tuple(op for op in operation if isinstance(op, Operation)))
+        return Segment(_readable("+".join(names)), tuple(op for op in operation if isinstance(op, Operation)))
     functions = tuple(op for op in operation if isinstance(op, Activation | MaxPool))
     keys = "+".join("max-pool" if isinstance(op, MaxPool) else op.key for op in functions)
     return Nonlinear(f"{keys} after {before}", functions, in_shape)

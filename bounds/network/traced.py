@@ -87,7 +87,7 @@ def trace(module: nn.Module, example: Tensor) -> TracedNetwork:
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> traced = trace(network, torch.zeros(1, 2, 2))
     >>> [segment.name for segment in traced.segments], traced.architecture.depth
-    (['1', '3'], 2)
+    (['layer 1', 'layer 3'], 2)
     """
     with _evaluating(module):
         check_weights(module)

@@ -1,9 +1,10 @@
 """Certificate by linear relaxation: one backward pass of linear bounds through a chain with ReLU-type activations.
 
 The hidden units' ranges come from the global Lipschitz constants of the layers before them, times the norm of each
-unit's own row: cheap, and tight for the first layer. Between its ends a unit is replaced by two lines, chosen by the
-sign of its coefficient; the margin is then bounded below by a linear function of the input, whose minimum over the
-ball is exact. This is CROWN's backward pass (Zhang et al. 2018) with those ranges.
+unit's own row: cheap, and exact for the first layer. In narrow layers they are tightened by the relaxation itself.
+Between its ends a unit is replaced by two lines, chosen by the sign of its coefficient; the margin is then bounded
+below by a linear function of the input, whose minimum over the ball is exact. This is CROWN's backward pass (Zhang et
+al. 2018) with those ranges.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from bounds.network.nonlinear import Activation, Nonlinear
 from verification.attack_set import AttackSet
 from verification.certify.lipschitz import ROUNDING, Certificate
 
-CHUNK = 32  # samples whose coefficients are held at a time
+CHUNK = 16  # samples whose coefficients are held at a time
+NARROW = 256  # units of a layer up to which their ranges are tightened
 
 
 def why_not_relaxed(network: TracedNetwork) -> str | None:
@@ -63,27 +65,50 @@ class Relaxation:
 
     def _lead(self, x: Tensor, y: Tensor) -> Tensor:
         """Lower bounds of z_y - z_k over the ball, (n, K)."""
+        unit = torch.eye(self.network.outputs, dtype=torch.float64)
+        return self._minimum(unit[y][:, None] - unit[None], self._hidden(x), x)
+
+    def _hidden(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Lower and upper bounds of the pre-activations over the ball, layer by layer."""
+        bounds: list[tuple[Tensor, Tensor]] = []
+        for centre, reach in zip(_pre_activations(self.network, x), self.ranges, strict=False):
+            slack = ROUNDING * (1 + centre.abs())
+            low, high = centre - reach - slack, centre + reach + slack
+            if bounds and reach.numel() <= NARROW:
+                unit = torch.eye(reach.numel(), dtype=torch.float64).reshape(1, -1, *reach.shape)
+                unit = unit.expand(len(x), *unit.shape[1:])
+                below, above = self._minimum(unit, bounds, x), -self._minimum(-unit, bounds, x)
+                low = torch.maximum(low, below.reshape(low.shape))
+                high = torch.minimum(high, above.reshape(high.shape))
+            bounds.append((low, high))
+        return bounds
+
+    def _minimum(self, coefficients: Tensor, hidden: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+        """Lower bounds over the ball of linear functions of the pre-activations that follow the bounded ones.
+
+        Args:
+            coefficients: (n, rows, *out_shape) of layer len(hidden) + 1.
+            hidden: bounds of the pre-activations of the layers before.
+            x: centres.
+        """
         segments, activations = _segments(self.network), _nonlinear(self.network)
-        hidden = list(_pre_activations(self.network, x))
-        outputs = self.network.outputs
-        unit = torch.eye(outputs, dtype=torch.float64)
-        coefficients = unit[y][:, None] - unit[None]  # (n, K, K): row k asks for z_y - z_k
-        constant = coefficients @ segments[-1].offset
+        segment = segments[len(hidden)]
+        constant = _contracted(coefficients, segment.offset.expand(len(x), *segment.out_shape))
         size = constant.abs()  # of everything summed so far, for the rounding allowance
-        coefficients = _pulled_back(segments[-1], coefficients)
-        for i in range(len(segments) - 2, -1, -1):
-            lower, upper, intercept = _lines(activations[i].parts[0], hidden[i], self.ranges[i])
+        coefficients = _pulled_back(segment, coefficients)
+        for i in range(len(hidden) - 1, -1, -1):
+            lower, upper, intercept = _lines(activations[i].parts[0], *hidden[i])
             positive, negative = coefficients.clamp(min=0), coefficients.clamp(max=0)
             shift = _contracted(negative, intercept)
             coefficients = positive * lower[:, None] + negative * upper[:, None]
-            offset = _contracted(coefficients, segments[i].offset.expand_as(hidden[i]))
+            offset = _contracted(coefficients, segments[i].offset.expand_as(lower))
             constant, size = constant + shift + offset, size + shift.abs() + offset.abs()
             coefficients = _pulled_back(segments[i], coefficients)
         at_centre = _contracted(coefficients, x)
         reach = self.ball.eps * torch.linalg.vector_norm(coefficients.flatten(2), ord=self.ball.q, dim=2)
         size = size + _contracted(coefficients.abs(), x.abs()) + reach
-        lead: Tensor = at_centre + constant - reach - ROUNDING * (1 + size)
-        return lead
+        least: Tensor = at_centre + constant - reach - ROUNDING * (1 + size)
+        return least
 
 
 def relaxation(network: TracedNetwork, s_upper: Sequence[float], norm: str, eps: float) -> Relaxation:
@@ -125,15 +150,12 @@ def _pre_activations(network: TracedNetwork, x: Tensor) -> Iterator[Tensor]:
             yield z
 
 
-def _lines(phi: object, centre: Tensor, reach: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Slope of a line below (through 0) and slope and intercept of a line above, on [centre - reach, centre + reach].
+def _lines(phi: object, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Slope of a line below (through 0) and slope and intercept of a line above, on [low, high].
 
     The activation is convex and homogeneous: its chord is above it, and either of its two pieces below.
     """
     assert isinstance(phi, Activation)
-    # Outwards, so that rounding of the centre cannot leave the interval.
-    slack = ROUNDING * (1 + centre.abs())
-    low, high = centre - reach - slack, centre + reach + slack
     crossing = (low < 0) & (high > 0)
     right, left = phi(torch.ones_like(low)), -phi(-torch.ones_like(low))  # the slopes of the two pieces
     stable = torch.where(low >= 0, right, left)
@@ -146,8 +168,8 @@ def _lines(phi: object, centre: Tensor, reach: Tensor) -> tuple[Tensor, Tensor, 
 
 def _pulled_back(segment: Segment, coefficients: Tensor) -> Tensor:
     """Coefficients (n, K, *out) of the layer's output as coefficients (n, K, *in) of its input."""
-    flat: Tensor = segment.adjoint(coefficients.flatten(0, 1))
-    return flat.unflatten(0, coefficients.shape[:2])
+    flat = segment.adjoint(coefficients.flatten(0, 1))
+    return flat.reshape(*coefficients.shape[:2], *segment.in_shape)
 
 
 def _contracted(coefficients: Tensor, values: Tensor) -> Tensor:

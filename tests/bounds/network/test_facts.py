@@ -125,7 +125,7 @@ def test_constants_of_one_activation_are_its_own(key: str) -> None:
     parameters = {"leaky_relu": {"negative_slope": 0.2}, "softplus": {"beta": 2.0}, "elu": {"alpha": 0.7}}
     facts = activation(key, **parameters.get(key, {}))
     found = traced(f"mlp-{key}").architecture.nonlinearities[0]
-    name = f"{key} after 0"
+    name = f"{key} after layer 0"
     expected = (facts.rho, facts.beta, facts.at_zero, facts.homogeneous)
     assert found == Nonlinearity(name, (key,), *expected, max_pool_overlap=0, d_out=6)
 

@@ -50,16 +50,16 @@ def test_a_chain_alternates_and_recomputes_the_network(name: str) -> None:
 SEGMENTS = {
     "linear": ["linear"],
     "lenet": ["conv1", "conv2", "fc1", "fc2"],
-    "conv-bn": ["0+1", "4"],
-    "normalised": ["0+1.0", "1.3"],
+    "conv-bn": ["layer 0+1", "layer 4"],
+    "normalised": ["layer 0+1.0", "layer 1.3"],
     "mlp-shared": ["fc", "fc", "head"],
     "functional": ["linear", "matmul+add"],
-    "bn-after-pool": ["0", "3+4", "7"],
+    "bn-after-pool": ["layer 0", "layer 3+4", "layer 7"],
     "gru": ["head"],
 }
 NONLINEARITIES = {
     "lenet": ["relu+max-pool after conv1", "relu+max-pool after conv2", "relu after fc1"],
-    "mlp-gelu_tanh": ["gelu_tanh after 0"],
+    "mlp-gelu_tanh": ["gelu_tanh after layer 0"],
     "relu-start": ["relu after the input"],
 }
 OBSTACLES = {
@@ -69,7 +69,7 @@ OBSTACLES = {
     "gru": [("opaque", "gru (GRU)")],
     "gated": [("opaque", "mul")],
     "softmax-end": [("ends", "1 (LogSoftmax)")],
-    "relu-end": [("ends", "relu after 0.2")],
+    "relu-end": [("ends", "relu after layer 0.2")],
     "relu-start": [("ends", "relu after the input")],
 }
 
