@@ -69,7 +69,7 @@ def evaluate(
     jacobian_samples: Annotated[
         int, typer.Option(help="How many samples of each set Jacobians are measured on.", min=1)
     ] = 1000,
-    attack_samples: Annotated[int, typer.Option(help="How many samples of each set are attacked.", min=1)] = 500,
+    attack_samples: Annotated[int, typer.Option(help="How many samples of each set are attacked.", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Seed of subsets, attacks and norm estimates.", min=0)] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write the table in every form, figures and report to.")

@@ -174,7 +174,7 @@ def _numbers(record: Record) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("Measured\ngap", justify="right", no_wrap=True)
     table.add_column("log10\nratio", justify="right", no_wrap=True)
-    table.add_column("Dominant\nlayer", no_wrap=True)
+    table.add_column("Dominant\nlayer")
     target = None
     for row in reading_order([record]):
         if row["target"] != target:

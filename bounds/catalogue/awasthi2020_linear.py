@@ -47,9 +47,9 @@ def _bound(p_w: int) -> Bound:
 
 ENTRY = Entry(
     key="awasthi2020_linear",
-    title="Linear classifiers under l_r attacks",
+    title="Linear classifiers under ℓr attacks",
     reference=REFERENCE,
     statement=r"\mathfrak R_S(\mathrm{adv})\le\mathfrak R_S+\frac{\varepsilon A\max(d^{1-1/r-1/p_w},1)}{2\sqrt n}",
-    description="Any l_r attack on a linear class bounded in l_{p_w}.",
+    description="Any ℓr attack on a linear class bounded in ℓ_{p_w}.",
     variants=(_bound(2), _bound(1)),
 )

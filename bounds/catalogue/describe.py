@@ -164,5 +164,6 @@ def _variant_latex(variant: Bound | HoldOut) -> Iterator[str]:
 def _tex(text: str) -> str:
     """Plain text for LaTeX."""
     special = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
-    special |= {"^": r"\^{}", "~": r"\~{}", "‖": r"$\|$", "<": "$<$", ">": "$>$", "$": r"\$", "≤": r"$\le$"}
+    special |= {"^": r"\^{}", "~": r"\~{}", "‖": r"$\|$", "<": "$<$", ">": "$>$", "$": r"\$"}
+    special |= {"≤": r"$\le$", "ℓ": r"$\ell$", "∞": r"$_\infty$"}
     return "".join(special.get(character, character) for character in text)

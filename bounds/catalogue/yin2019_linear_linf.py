@@ -59,9 +59,9 @@ def _bound(p_w: int) -> Bound:
 
 ENTRY = Entry(
     key="yin2019_linear_linf",
-    title="Linear classifiers under l_inf attacks",
+    title="Linear classifiers under ℓ∞ attacks",
     reference=REFERENCE,
     statement=r"\mathfrak R_S(\mathrm{adv})\le\mathfrak R_S+\frac{\varepsilon A\,d^{1-1/p_w}}{2\sqrt n}",
-    description="The attack costs a term that grows with the dimension unless the weights are bounded in l_1.",
+    description="The attack costs a term that grows with the dimension unless the weights are bounded in ℓ1.",
     variants=(_bound(2), _bound(1)),
 )
