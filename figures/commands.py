@@ -82,8 +82,8 @@ def evaluate(
 ) -> None:
     """Print the table of bounds for a trained network."""
     from bounds import evaluate as evaluate_network
+    from bounds.checks import check_settings
     from bounds.errors import InputError
-    from bounds.evaluation import check_settings
     from bounds.inputs import load_data
     from bounds.progress import Stages
 

@@ -67,6 +67,12 @@ def test_both_values_grow_with_the_radius_across_the_join(R: float, other: float
     assert below <= above == 0.5
 
 
+@pytest.mark.parametrize("share", [1 / 3, 0.5, 0.9, 0.999, 1, math.e / 3, 1.5, 10])
+def test_beyond_the_range_of_the_formula_the_cap_holds(share: float) -> None:
+    """F(R) turns down at 3R = Mn and becomes negative: a mere minimum would claim too little there."""
+    assert scale_free(share * 50 * (1 + 1e-12), 50)[1] == 0.5
+
+
 def test_radius_zero() -> None:
     assert scale_free(0.0, 10) == (pytest.approx(0.4), 0.0)
 
