@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Normalisation = tuple[list[float], list[float]]
 
-PIPED_WIDTH = 120
+PIPED_WIDTH = 140
 """Columns of a table that goes to a file or a pipe."""
 
 

@@ -140,7 +140,7 @@ class Terminal:
         from rich.text import Text
 
         table = _numbers(self.record)
-        width = Measurement.get(console, options.update(max_width=10_000), table).minimum
+        width = Measurement.get(console, options.update(max_width=10_000), table).maximum
         yield Text(f"{described(self.record)}\n")
         if width <= options.max_width:
             yield table
@@ -174,7 +174,7 @@ def _numbers(record: Record) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("Measured\ngap", justify="right", no_wrap=True)
     table.add_column("log10\nratio", justify="right", no_wrap=True)
-    table.add_column("Dominant\nlayer")
+    table.add_column("Dominant\nlayer", no_wrap=True)
     target = None
     for row in reading_order([record]):
         if row["target"] != target:

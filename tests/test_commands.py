@@ -180,7 +180,7 @@ def test_table(whole: Result) -> None:
     assert whole.code == 0
     lines = whole.out.splitlines()
     assert lines[0].startswith("state.pt, 72 parameters; bytes.npz, n = 30 training and m = 20 held-out samples")
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) <= 140
     first = next(i for i, line in enumerate(lines) if line.strip() == "Risk")
     assert lines[first + 1].split()[0] == "holdout_binomial"
     for entry in catalogue.entries():
