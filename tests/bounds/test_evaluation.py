@@ -73,6 +73,23 @@ def test_numbers_of_a_row_against_numpy() -> None:
     assert row["fixed_class"]["empirical"] == pytest.approx(ramp(TRAIN), abs=1e-12)
 
 
+def test_pac_bayes_counts_small_margins() -> None:
+    """Hard margin risk on the training set, plain errors on the test set: not the ramp (theory L1.4)."""
+    module = network().double()
+
+    def margins(data: Data) -> np.ndarray:
+        logits = module(data.x).detach().numpy()
+        own = logits[np.arange(len(data)), data.y]
+        logits[np.arange(len(data)), data.y] = -np.inf
+        return own - logits.max(1)
+
+    row = evaluate(network(), TRAIN, TEST, margin=0.2, keys=["neyshabur2018_pacbayes"]).row("neyshabur2018_pacbayes")
+    small, wrong = float((margins(TRAIN) <= 0.2).mean()), float((margins(TEST) <= 0).mean())
+    assert float((margins(TRAIN) <= 0).mean()) < small < 1
+    assert row["fixed_class"]["empirical"] == pytest.approx(small, abs=1e-12)
+    assert row["gap"]["measured"] == pytest.approx(wrong - small, abs=1e-12)
+
+
 def test_every_way_to_give_data_gives_the_same_numbers() -> None:
     loader = DataLoader(TensorDataset(TRAIN.x, TRAIN.y), batch_size=7)
     for train in ((TRAIN.x, TRAIN.y), TensorDataset(TRAIN.x, TRAIN.y), loader):
