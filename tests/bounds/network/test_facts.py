@@ -84,7 +84,8 @@ def test_what_is_free_does_not_depend_on_the_trained_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "size, taps, padding, injective", [(8, 3, 1, True), (8, 3, 2, False), (2, 3, 1, False), (4, 1, 1, False)]
+    "size, taps, padding, injective",
+    [(8, 3, 1, True), (8, 3, 2, False), (2, 3, 1, False), (4, 1, 1, False), (4, 2, 1, False)],
 )
 def test_wrapping_circular_convolutions_are_dense_for_covers(
     size: int, taps: int, padding: int, injective: bool
