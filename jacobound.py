@@ -8,6 +8,8 @@ import typer
 
 from bounds.commands import catalogue
 from figures.commands import demo, evaluate
+from figures.figures_command import figures
+from figures.verify_command import verify
 
 app = typer.Typer(
     help="Generalization and robustness bounds of trained torch networks, with a proof trail.",
@@ -18,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help and one-line usage errors
 )
 app.command()(evaluate)
+app.command()(verify)
+app.command()(figures)
 app.command()(catalogue)
 app.command()(demo)
 

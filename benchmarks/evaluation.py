@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.measure import Row, lenet
+from benchmarks.measure import Row, in_process, lenet
 
 
 def full_evaluation(samples: int = 60_000) -> float:
@@ -54,21 +54,14 @@ def formulas_at_depth(depth: int = 100) -> float:
 
 def rows() -> list[Row]:
     """Rows of the bench table, each job in a process of its own."""
-    seconds, peak = _in_process("full_evaluation")
+    seconds, peak = in_process("benchmarks.evaluation", "full_evaluation()")
+    formulas, _ = in_process("benchmarks.evaluation", "formulas_at_depth()")
     return [
         Row("jacobound --help", "wall, median of 7", _help_seconds(), "s"),
         Row("evaluate LeNet on 60,000 images", "Jacobians on 1,000", seconds, "s"),
         Row("peak memory of that evaluation", "resident set", peak, "MiB"),
-        Row("all formulas at depth 100", "raw and guaranteed", _in_process("formulas_at_depth")[0], "s"),
+        Row("all formulas at depth 100", "raw and guaranteed", formulas, "s"),
     ]
-
-
-def _in_process(job: str) -> tuple[float, float]:
-    """Seconds and peak resident memory (MiB) of a function of this module in a fresh process."""
-    code = f"import benchmarks.evaluation as e, benchmarks.measure as m;print(e.{job}(), m._high_water_mark())"
-    command = [sys.executable, "-c", code]
-    seconds, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(seconds), float(peak)
 
 
 def _help_seconds(repeats: int = 7) -> float:

@@ -140,6 +140,14 @@ def _high_water_mark() -> float:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
 
 
+def in_process(module: str, call: str) -> tuple[float, float]:
+    """What a call in `module` returns (a number), and the peak resident memory (MiB), in a fresh process."""
+    code = f"from {module} import *;import benchmarks.measure as m;print({call}, m._high_water_mark())"
+    command = [sys.executable, "-c", code]
+    value, peak = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return float(value), float(peak)
+
+
 def show(table: list[Row]) -> None:
     """Print rows, with ratios to the first method of each quantity."""
     first: dict[str, float] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import evaluation, measure  # noqa: E402
+from benchmarks import certificates, evaluation, measure, verdicts  # noqa: E402
 
 if __name__ == "__main__":
-    measure.show([*measure.rows(), *evaluation.rows()])
+    measure.show([*measure.rows(), *evaluation.rows(), *certificates.rows(), *verdicts.rows()])

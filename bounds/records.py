@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from bounds.errors import InputError
+from bounds.inputs.files import atomic_write
 
-VERSIONS = {"jacobound-evaluation": 1, "jacobound-comparison": 1}
+VERSIONS = {"jacobound-evaluation": 1, "jacobound-verification": 1, "jacobound-alignment": 1}
 
 
 def dumps(record: dict[str, Any]) -> str:
-    r"""A record as JSON.
+    r"""A record as JSON; on one line if it is a verification, which holds numbers for every sample.
 
     Raises:
         ValueError: for nan or inf, which JSON has no word for.
@@ -23,7 +22,8 @@ def dumps(record: dict[str, Any]) -> str:
     >>> dumps({"raw_log10": 400.5})
     '{\n  "raw_log10": 400.5\n}\n'
     """
-    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    indent = None if record.get("format") == "jacobound-verification" else 2
+    return json.dumps(record, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write(record: dict[str, Any], path: Path) -> None:
@@ -34,14 +34,8 @@ def write(record: dict[str, Any], path: Path) -> None:
 def write_text(text: str, path: Path) -> None:
     """Write a text file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read(path: Path) -> dict[str, Any]:

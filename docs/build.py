@@ -1,4 +1,4 @@
-"""Generates the documentation from the objects themselves: a page per bound, an index, the assumptions table.
+"""Generates the documentation from the objects: a page per bound, an index, the surrogates and certificates.
 
 Run with `make docs`; the pages are committed, and a test checks that they are up to date.
 """
@@ -12,12 +12,49 @@ from pathlib import Path
 from bounds import catalogue
 from bounds.catalogue.describe import to_markdown
 from bounds.catalogue.entry import Bound, Entry
+from verification.attack_set import NORMS
+from verification.certify.certifier import ROUTES
+from verification.surrogates import SURROGATES
 
-FOLDER = Path(__file__).parent / "bounds"
+FOLDER = Path(__file__).parent
 
 
 def pages() -> dict[str, str]:
-    """Page texts by file name."""
+    """Page texts by path under docs/."""
+    bounds = {f"bounds/{name}": text for name, text in bound_pages().items()}
+    return bounds | {"verification.md": verification_page()}
+
+
+def verification_page() -> str:
+    """What `jacobound verify` compares, and how it certifies."""
+    lines = [
+        "# Verification",
+        "",
+        "For each sample, attack norm and radius ε the robust loss R = max ℓ(f(x+δ), y) over the attack set is",
+        "enclosed, A ≤ R ≤ U: A is the best loss that attacks found, U a certificate. A surrogate S is **refuted** if",
+        "A > S (the perturbation is kept), **proved** if U ≤ S, else **undecided**. All comparisons allow for float64",
+        "rounding.",
+        "The attack set is the ball of radius ε, cut with the box of valid inputs unless `--plain-ball` is given.",
+        "",
+        "## Surrogates",
+        "",
+        "S = ℓ(f(x), y) + ε·c·N(J(x)); *claimed* rows are at least R_lin, the robust loss of the linearised network.",
+        "",
+        "| surrogate | attack norms | c | claimed | N(J) and source |",
+        "|---|---|---|---|---|",
+    ]
+    for row in SURROGATES.values():
+        norms = "all" if row.norms == tuple(NORMS) else ", ".join(row.norms)
+        claimed = "yes" if row.upper else "no"
+        source = row.source.replace("|", "\\|")
+        lines.append(f"| {row.name} | {norms} | {row.constant:.6g} | {claimed} | {source} |")
+    lines += ["", "## Routes to a certificate", "", "| route | what it is |", "|---|---|"]
+    lines += [f"| {route} | {meaning} |" for route, meaning in ROUTES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def bound_pages() -> dict[str, str]:
+    """The catalogue's pages by file name."""
     entries = catalogue.entries()
     index = ["# The catalogue", "", "| key | bound | bounds | source |", "|---|---|---|---|"]
     for entry in entries:
@@ -41,7 +78,6 @@ def page(entry: Entry) -> str:
 
 def main() -> None:
     """Write the pages."""
-    FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 

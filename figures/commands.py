@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bounds.commands import chosen_form
+from figures import loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import nn
+    from rich.console import RenderableType
 
     from bounds.inputs import Data
     from bounds.network import TracedNetwork
     from bounds.robust_margins import RobustMargins
-
-Normalisation = tuple[list[float], list[float]]
 
 PIPED_WIDTH = 140
 """Columns of a table that goes to a file or a pipe."""
@@ -31,25 +30,14 @@ def evaluate(
     checkpoint: Annotated[
         Path, typer.Argument(help="State dict (.pt, .pth, .safetensors), training dictionary, or own checkpoint.")
     ],
-    model: Annotated[str | None, typer.Option(help="module:factory that builds the network of a state dict.")] = None,
-    model_arg: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE for the factory; may be repeated.", metavar="KEY=VALUE")
-    ] = None,
-    mean: Annotated[
-        str | None, typer.Option(help="Means of a normalisation that is not in the model, comma-separated.")
-    ] = None,
-    std: Annotated[str | None, typer.Option(help="Its standard deviations.")] = None,
-    index: Annotated[int | None, typer.Option(help="Which entry, for a file with a list of state dicts.")] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load files that can run code: pickled modules, .pt2.")
-    ] = False,
-    data: Annotated[
-        str,
-        typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, cifar10-jpeg, FILE.npz or module:factory."),
-    ] = "digits",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder to look for the data in first.", exists=True, file_okay=False)
-    ] = None,
+    model: loading.Model = None,
+    model_arg: loading.ModelArguments = None,
+    mean: loading.Mean = None,
+    std: loading.Std = None,
+    index: loading.Index = None,
+    trust: loading.Trust = False,
+    data: loading.DataName = "digits",
+    data_dir: loading.DataFolder = None,
     eps: Annotated[
         float | None, typer.Option(help="Attack radius in input units; without it, no robust bounds.")
     ] = None,
@@ -92,14 +80,14 @@ def evaluate(
     if plain_ball and eps is None:
         raise InputError("--plain-ball: there is no attack without --eps")
     if out is not None:
-        _check_folder(out)
+        check_folder(out)
     loaded = partial(
-        _load,
+        loading.load_network,
         model=model,
-        arguments=_key_values(model_arg or []),
+        arguments=loading.key_values(model_arg or []),
         trust=trust,
         index=index,
-        normalisation=_normalisation(mean, std),
+        normalisation=loading.normalisation(mean, std),
     )
     network = loaded(checkpoint)
     reference = None if init is None else loaded(init)
@@ -141,29 +129,14 @@ def demo(
     from bounds.progress import Stages
     from figures.demonstration import demonstrate
 
-    _check_folder(out)
+    check_folder(out)
     torch.set_num_threads(1)  # networks this small only lose time in handing work to threads
     with Stages(quiet=quiet) as report:
         shown = demonstrate(report)
-    path = _write_all([record for each in shown for record in (each.evaluation, each.comparison)], out)
+    path = _write_all([record for each in shown for record in (each.evaluation, *each.verifications)], out)
     for each in shown:
         each.save(out / f"{each.name.lower()}.pt")
     typer.echo(f"report: {path}")
-
-
-def _load(
-    path: Path,
-    *,
-    model: str | None,
-    arguments: dict[str, str],
-    trust: bool,
-    index: int | None,
-    normalisation: Normalisation | None,
-) -> nn.Module:
-    from bounds.inputs import Normalised, load_checkpoint
-
-    module = load_checkpoint(path, model=model, arguments=arguments, trust=trust, index=index)
-    return module if normalisation is None else Normalised(module, *normalisation)
 
 
 def _robust(
@@ -187,43 +160,50 @@ def _print(record: dict[str, Any], form: str | None) -> None:
 
     if form is not None:
         typer.echo(_in_form(record, form), nl=False)
-        return
+    else:
+        show(tables.Terminal(record))
+
+
+def show(content: RenderableType) -> None:
+    """Print a table at the width of the terminal, or of a page where there is none."""
     from rich.console import Console
 
     fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    Console(width=fixed).print(tables.Terminal(record))
+    Console(width=fixed).print(content)
 
 
 def _in_form(record: dict[str, Any], form: str) -> str:
-    """An evaluation record as text that ends in a newline."""
+    """A record as text that ends in a newline."""
     from bounds import catalogue
     from bounds.records import dumps
-    from figures import tables
+    from figures import tables, verification_tables
 
     if form == "json":
         return dumps(record)
     if form == "bibtex":
         references = {entry.key: entry.reference.bibtex for entry in catalogue.entries() if entry.reference.bibtex}
         return tables.bibtex(record, references)
-    return {"markdown": tables.markdown, "latex": tables.latex}[form](record)
+    written = {
+        "jacobound-evaluation": {"markdown": tables.markdown, "latex": tables.latex},
+        "jacobound-verification": {"markdown": verification_tables.markdown, "latex": verification_tables.latex},
+    }
+    return written[record["format"]][form](record)
 
 
 def _write_all(records: Sequence[dict[str, Any]], out: Path) -> Path:
     """Records, tables, figures and the report; returns the report's path. All is made before anything is written."""
     from bounds.errors import InputError
-    from bounds.records import dumps, write_text
+    from bounds.records import write_text
     from figures.report import report
     from figures.write import write_figures
 
-    forms = {"json": "json", "md": "markdown", "tex": "latex", "bib": "bibtex"}
+    forms = {"json": "json", "md": "markdown", "tex": "latex"}
     texts = {"report.html": report(records)}
     kinds = [record["format"].removeprefix("jacobound-") for record in records]
     for kind, record in zip(kinds, records, strict=True):
-        stem = kind if kinds.count(kind) == 1 else f"{kind}-{_name(record).lower()}"
-        if kind == "evaluation":
-            texts |= {f"{stem}.{suffix}": _in_form(record, form) for suffix, form in forms.items()}
-        else:
-            texts[f"{stem}.json"] = dumps(record)
+        stem = kind if kinds.count(kind) == 1 else "-".join([kind, *_names(record)])
+        extra = {"bib": "bibtex"} if kind == "evaluation" else {}
+        texts |= {f"{stem}.{suffix}": _in_form(record, form) for suffix, form in (forms | extra).items()}
     try:
         write_figures(records, out / "figures")
         for name, text in texts.items():
@@ -233,12 +213,23 @@ def _write_all(records: Sequence[dict[str, Any]], out: Path) -> Path:
     return out / "report.html"
 
 
-def _name(record: dict[str, Any]) -> str:
-    return str(record["model"]["name"] if record["format"] == "jacobound-evaluation" else record["model"])
+def _names(record: dict[str, Any]) -> list[str]:
+    """What tells a record from others of its kind: the model and, for a verification, the norms."""
+    norms = dict.fromkeys(result["norm"] for result in record.get("results", []))
+    return [record["model"]["name"].lower(), *norms]
 
 
-def _check_folder(out: Path) -> None:
-    """Refuse, before any work, a folder that cannot be written to."""
+def check_folder(out: Path) -> None:
+    """Refuse, before any work, a folder that cannot be written to.
+
+    Raises:
+        InputError: naming what is in the way.
+
+    >>> check_folder(Path("/dev/null/figures"))
+    Traceback (most recent call last):
+        ...
+    bounds.errors.InputError: --out /dev/null/figures: /dev/null is not a folder
+    """
     from bounds.errors import InputError
 
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
@@ -246,29 +237,3 @@ def _check_folder(out: Path) -> None:
         raise InputError(f"--out {out}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"--out {out}: no permission to write in {nearest}")
-
-
-def _key_values(pairs: Sequence[str]) -> dict[str, str]:
-    from bounds.errors import InputError
-
-    for pair in pairs:
-        if not pair.partition("=")[0].isidentifier() or "=" not in pair:
-            raise InputError(f"--model-arg {pair}: expected key=value")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
-def _normalisation(mean: str | None, std: str | None) -> Normalisation | None:
-    from bounds.errors import InputError
-
-    if (mean is None) != (std is None):
-        raise InputError("--mean and --std go together")
-    return None if mean is None or std is None else (_numbers("--mean", mean), _numbers("--std", std))
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    from bounds.errors import InputError
-
-    try:
-        return [float(number) for number in text.split(",")]
-    except ValueError:
-        raise InputError(f"{option} {text}: expected numbers separated by commas") from None

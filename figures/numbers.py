@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 MISSING = "–"
 MINUS = "\N{MINUS SIGN}"
 
@@ -30,19 +28,16 @@ def power(log10: float | None) -> str:
 def decimal(number: float | None, digits: int = 3) -> str:
     """A number of ordinary size with `digits` significant digits.
 
-    >>> decimal(0.030001), decimal(1.0), decimal(-0.00131), decimal(60000), decimal(2.5e-9), decimal(None)
+    >>> decimal(0.030001), decimal(0.9996), decimal(-0.00131), decimal(60000), decimal(2.5e-9), decimal(None)
     ('0.0300', '1.00', '−0.00131', '60000', '2.50e−9', '–')
     """
     if number is None:
         return MISSING
     if number == 0:
         return "0"
-    size = math.floor(math.log10(abs(number)))
-    if -5 < size < 7:
-        text = f"{number:.{max(0, digits - 1 - size)}f}"
-    else:
-        mantissa, _, power_of_ten = f"{number:.{digits - 1}e}".partition("e")
-        text = f"{mantissa}e{int(power_of_ten)}"
+    mantissa, _, power_of_ten = f"{number:.{digits - 1}e}".partition("e")
+    size = int(power_of_ten)  # of the rounded number
+    text = f"{number:.{max(0, digits - 1 - size)}f}" if -5 < size < 7 else f"{mantissa}e{size}"
     return text.replace("-", MINUS)
 
 
@@ -55,10 +50,10 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\N{THIN SPACE}")
 
 
-def percent(share: float) -> str:
-    """A share as a whole percentage.
+def percent(share: float | None, decimals: int = 0) -> str:
+    """A share as a percentage.
 
-    >>> percent(0.584)
-    '58\u202f%'
+    >>> percent(0.584), percent(0.584, 1), percent(None)
+    ('58\u202f%', '58.4\u202f%', '–')
     """
-    return f"{100 * share:.0f}\N{NARROW NO-BREAK SPACE}%"
+    return MISSING if share is None else f"{100 * share:.{decimals}f}\N{NARROW NO-BREAK SPACE}%"

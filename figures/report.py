@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures import numbers, tables
-from figures.rows import (
-    Record,
-    norm_title,
-    of_format,
-    reading_order,
-    set_title,
-    surrogate_title,
-    target_title,
-)
+from figures import numbers, tables, verification_tables
+from figures.rows import Record, norm_title, of_format, reading_order, set_title, surrogate_title, target_title
+from figures.scatter_figure import most_mixed
+from figures.verifications import by_norm, caption
 from figures.write import make_figures, render, write_bytes
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,14 +21,14 @@ def report(records: Sequence[Record], title: str = "Bounds and robustness") -> s
     """The report as HTML without any outside reference: figures are embedded as SVG, styles are inside.
 
     Args:
-        records: evaluation and comparison records, in any order.
+        records: evaluation and verification records, in any order.
         title: heading of the page.
 
     Returns:
         A complete HTML document.
 
     Raises:
-        InputError: a record is neither an evaluation nor a comparison.
+        InputError: a record is of no known kind, or damaged.
 
     >>> "<h1>Empty</h1>" in report([], "Empty")
     True
@@ -53,15 +47,12 @@ def report(records: Sequence[Record], title: str = "Bounds and robustness") -> s
         "decimal": numbers.decimal,
         "exponent": numbers.exponent,
         "guaranteed": tables.guaranteed,
-        "norm": norm_title,
-        "percent": _percent,
         "raw": tables.raw_log10,
         "sentence": tables.sentence,
         "why_not": tables.why_not,
-        "surrogate": surrogate_title,
         "target": target_title,
     }
-    evaluations, comparisons = of_format(records, "evaluation"), of_format(records, "comparison")
+    evaluations, verifications = of_format(records, "evaluation"), of_format(records, "verification")
     return environment.get_template("report.html.j2").render(
         title=title,
         note=tables.NOTE,
@@ -74,10 +65,19 @@ def report(records: Sequence[Record], title: str = "Bounds and robustness") -> s
             }
             for evaluation in evaluations
         ],
-        comparisons=[{"record": comparison, "sets": _by_set(comparison)} for comparison in comparisons],
+        verifications=[
+            {
+                "title": _verdicts_title(verification),
+                "described": caption(verification),
+                "sheets": verification_tables.sheets(verification),
+                "remarks": verification_tables.remarks(verification),
+            }
+            for verification in verifications
+        ],
         figures={name: _embedded(figure) for name, figure in make_figures(records).items()},
         alts={"bounds": _bounds_in_words(evaluations), "layers": _layers_in_words(evaluations)}
-        | {"surrogates": _surrogates_in_words(comparisons)},
+        | {"verdicts": _verdicts_in_words(verifications), "scatter": _scatter_in_words(verifications)}
+        | {"surrogates": _surrogates_in_words(verifications), "attack-images": _images_in_words(verifications)},
     )
 
 
@@ -85,14 +85,14 @@ def write_report(records: Sequence[Record], path: str | os.PathLike[str]) -> Pat
     """Write the report in one step; an interruption leaves the old file or none.
 
     Args:
-        records: evaluation and comparison records, in any order.
+        records: evaluation and verification records, in any order.
         path: the HTML file; its folder is made if missing.
 
     Returns:
         The path written.
 
     Raises:
-        InputError: a record is neither an evaluation nor a comparison.
+        InputError: a record is of no known kind, or damaged.
     """
     target = Path(path)
     write_bytes(target, report(records).encode())
@@ -107,25 +107,6 @@ def _embedded(figure: Any) -> dict[str, Any]:
         "address": "data:image/svg+xml;base64," + base64.b64encode(image).decode(),
         "width": round(float(width) * 96 / 72),
     }
-
-
-def _by_set(comparison: Record) -> list[dict[str, Any]]:
-    """Results of a comparison grouped by attack set, each with its radii in order and its surrogates."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for result in comparison["results"]:
-        groups.setdefault(set_title(result["norm"], result["box"]), []).append(result)
-    return [
-        {
-            "title": title,
-            "results": sorted(results, key=lambda result: result["eps"]),
-            "surrogates": list(dict.fromkeys(name for result in results for name in result["surrogates"])),
-        }
-        for title, results in groups.items()
-    ]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}\N{NARROW NO-BREAK SPACE}%"
 
 
 def _bounds_in_words(evaluations: Sequence[Record]) -> str:
@@ -152,15 +133,56 @@ def _layers_in_words(evaluations: Sequence[Record]) -> str:
     return "Share of each layer in each bound: " + "; ".join(parts) + "."
 
 
-def _surrogates_in_words(comparisons: Sequence[Record]) -> str:
+def _verdicts_title(verification: Record) -> str:
+    return f"{verification['model']['name']}, {', '.join(map(norm_title, by_norm(verification)))} verdicts"
+
+
+def _last_radii(verifications: Sequence[Record]) -> Iterator[tuple[str, Record]]:
+    """Model, attack set and radius in words, and the result, at the largest radius of every record and norm."""
+    for record in verifications:
+        for results in by_norm(record).values():
+            yield _at(record, results[-1]), results[-1]
+
+
+def _at(record: Record, result: Record) -> str:
+    return f"{record['model']['name']}, {set_title(result['norm'], record['settings']['box'])}, ε = {result['eps']:.4g}"
+
+
+def _shares(result: Record) -> str:
+    return ", ".join(
+        f"{surrogate_title(name)} {numbers.percent(s['proved']['share'])} proved and "
+        f"{numbers.percent(s['refuted']['share'])} refuted"
+        for name, s in result["surrogates"].items()
+    )
+
+
+def _verdicts_in_words(verifications: Sequence[Record]) -> str:
+    parts = [f"{place}: {_shares(result)}" for place, result in _last_radii(verifications)]
+    return "Shares of proved, undecided and refuted samples against ε; at its largest: " + "; ".join(parts) + "."
+
+
+def _scatter_in_words(verifications: Sequence[Record]) -> str:
+    chosen = [(record, most_mixed(record)) for record in verifications if record["results"]]
+    parts = [f"{_at(record, result)}: {_shares(result)}" for record, result in chosen]
+    return "Surrogate of each sample against the bracket of its robust loss. " + "; ".join(parts) + "."
+
+
+def _surrogates_in_words(verifications: Sequence[Record]) -> str:
     parts = []
-    for comparison in comparisons:
-        for group in _by_set(comparison):
-            last = group["results"][-1]
-            means = sorted(
-                [(s["mean"], surrogate_title(name)) for name, s in last["surrogates"].items()]
-                + [(last["attack_loss"]["mean"], "robust loss found by the attack")]
-            )
-            order = ", ".join(f"{name} {numbers.decimal(mean)}" for mean, name in means)
-            parts.append(f"{comparison['model']}, {group['title']} at ε = {last['eps']:g}: {order}")
+    for place, result in _last_radii(verifications):
+        means = {"robust loss at least": result["attack_loss"], "robust loss at most": result["upper_loss"]}
+        means |= {surrogate_title(name): s["mean"] for name, s in result["surrogates"].items()}
+        known = sorted((mean, name) for name, mean in means.items() if mean is not None)
+        parts.append(f"{place}: " + ", ".join(f"{name} {numbers.decimal(mean)}" for mean, name in known))
     return "Mean robust loss and surrogates in nats. " + "; ".join(parts) + "."
+
+
+def _images_in_words(verifications: Sequence[Record]) -> str:
+    parts = []
+    for record in verifications:
+        for example in record["examples"]:
+            s, attack = numbers.decimal(example["surrogate_loss"]), numbers.decimal(example["attack_loss"])
+            sample = f"{record['model']['name']}, sample {example['position']}"
+            said = f"{example['label']} becomes {example['predicted']}"
+            parts.append(f"{sample}: {said}, {surrogate_title(example['surrogate'])} {s} below {attack}")
+    return "Refuted samples: input, perturbation, perturbed input. " + "; ".join(parts) + "."

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bounds.errors import InputError
+from bounds.records import VERSIONS
 
 Record = Mapping[str, Any]
 
@@ -15,25 +16,58 @@ TARGETS = {
     "surrogate": "Expected surrogate loss",
     "robust loss": "Robust loss",
 }
+PARTS = {
+    "jacobound-evaluation": ("model", "data", "settings", "layers", "rows"),
+    "jacobound-verification": ("model", "data", "settings", "notes", "results", "dominance", "examples"),
+}
+RESULT_PARTS = (
+    "norm", "eps", "samples", "failed", "clean_loss", "accuracy", "attack_loss", "upper_loss", "attacked_accuracy",
+    "certified_accuracy", "robust_risk_bound", "surrogates", "values", "witnesses",
+)  # fmt: skip
 NORMS = {"l1": "ℓ1", "l2": "ℓ2", "linf": "ℓ∞"}
 
 
 def of_format(records: Iterable[Record], kind: str) -> list[Record]:
-    """The records of one kind ("evaluation" or "comparison"), in order.
+    """The records of one kind ("evaluation", "verification"), in order.
 
     Raises:
-        InputError: a record is of neither kind.
+        InputError: a record is of no known kind.
 
-    >>> of_format([{"format": "jacobound-comparison", "model": "a"}], "evaluation")
+    >>> of_format([{"format": "jacobound-verification"}], "evaluation")
     []
     """
     chosen = []
     for record in records:
-        if record.get("format") not in {"jacobound-evaluation", "jacobound-comparison"}:
-            raise InputError(f"a record of format {record.get('format')!r}: expected an evaluation or a comparison")
+        if record.get("format") not in VERSIONS:
+            known = ", ".join(name.removeprefix("jacobound-") for name in VERSIONS)
+            raise InputError(f"a record of format {record.get('format')!r}: expected one of {known}")
         if record["format"] == f"jacobound-{kind}":
             chosen.append(record)
     return chosen
+
+
+def check_record(record: Record, name: str) -> Record:
+    """The record itself, if it holds what figures and tables read.
+
+    Args:
+        record: of a known format.
+        name: of its file, for the message.
+
+    Raises:
+        InputError: naming what it lacks.
+
+    >>> record = {"format": "jacobound-evaluation", "model": {}, "data": {}, "settings": {}, "layers": []}
+    >>> check_record(record, "r.json")
+    Traceback (most recent call last):
+        ...
+    bounds.errors.InputError: r.json: a damaged record: it lacks rows
+    """
+    lacking = [key for key in PARTS.get(record["format"], ()) if key not in record]
+    if not lacking and record["format"] == "jacobound-verification":
+        lacking = [key for key in RESULT_PARTS if any(key not in result for result in record["results"])]
+    if lacking:
+        raise InputError(f"{name}: a damaged record: it lacks {', '.join(lacking)}")
+    return record
 
 
 def row_key(row: Record) -> tuple[str, str, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STYLE_SHEET = Path(__file__).parent / "styles" / "jacobound.mplstyle"
 
@@ -19,8 +21,10 @@ FAINT = "#b8b8b8"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b3294", "#6f5b00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">")
 FIXED_CLASS, A_POSTERIORI = PALETTE[0], PALETTE[1]
+VERDICT_COLOURS = {"proved": PALETTE[0], "undecided": FAINT, "refuted": "#cc3311", "failed": INK}
 
 TEXT_SIZE, SMALL_TEXT = 7.5, 6.5  # points; nothing is smaller
+CAPTION_LINE = 0.13  # inches
 
 
 def style() -> AbstractContextManager[None]:
@@ -62,6 +66,7 @@ def text_colour(background: str) -> str:
     return INK if luminance > 0.2 else "white"
 
 
+@cache
 def text_width(text: str, size: float = TEXT_SIZE) -> float:
     """Width of a text in inches.
 
@@ -69,10 +74,10 @@ def text_width(text: str, size: float = TEXT_SIZE) -> float:
     True
     """
     from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
+    from matplotlib.textpath import text_to_path
 
-    font = FontProperties(family="DejaVu Sans")
-    return float(TextPath((0, 0), text, size=size, prop=font).get_extents().width) / 72 if text.strip() else 0.0
+    font = FontProperties(family="DejaVu Sans", size=size)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
 def shorten(text: str, width: float, size: float = TEXT_SIZE) -> str:
@@ -111,6 +116,29 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
         placed[k] = min(placed[k], ceiling)
         ceiling = placed[k] - gap
     return [round(p, 9) for p in placed]
+
+
+def fold(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
+    """A text on lines of at most `width` inches, broken at spaces; a longer word keeps a line of its own.
+
+    >>> fold("every surrogate of the robust loss", 1.2)
+    ['every surrogate of the', 'robust loss']
+    """
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, size) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def write_lines(figure: Figure, lines: Sequence[str]) -> None:
+    """Write a caption at the foot of a figure, small and grey, `CAPTION_LINE` inches a line."""
+    height = figure.get_size_inches()[1]
+    for number, line in enumerate(reversed(lines)):
+        figure.text(0, number * CAPTION_LINE / height, line, fontsize=SMALL_TEXT, color=GREY, va="bottom")
 
 
 def row_labels(axes: Axes, columns: Sequence[Sequence[str]], *, header: str = "") -> float:

@@ -1,78 +1,110 @@
-"""Robust loss and its surrogates against the radius of the attack."""
+"""Robust loss, bracketed, and its surrogates against the radius of the attack."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from figures.rows import Record, norm_title, set_title, surrogate_title
-from figures.style import GREY, INK, MARKERS, PALETTE, TEXT_SIZE, shorten, spread, style, text_width
+from figures.style import (
+    CAPTION_LINE,
+    GREY,
+    INK,
+    MARKERS,
+    PALETTE,
+    TEXT_SIZE,
+    VERDICT_COLOURS,
+    spread,
+    style,
+    text_width,
+    write_lines,
+)
+from figures.verifications import NOT_CLAIMED, by_norm, captions, model_title, surrogates_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDE, TALL, BELOW, ABOVE, LEFT = 2.3, 2.1, 0.5, 0.3, 0.55  # inches
-REFUTED = "#b30000"
+WIDE, TALL, BELOW, ABOVE, LEFT = 2.3, 2.1, 0.55, 0.3, 0.55  # inches
 DASHES = (0, (3, 2))
+REFUTED = VERDICT_COLOURS["refuted"]
+ATTACK, CERTIFIED = "robust loss ≥ A (attack)", "robust loss ≤ U (certified)"
+
+Row = dict[str, Record]  # the records of one model, by norm
+End = tuple[float, float, str, str]  # of a line: where it ends, its name and colour
 
 
-def surrogates_figure(comparisons: Sequence[Record]) -> Figure:
-    """Mean losses in nats against ε: the attack (from below), the clean loss and every surrogate.
+def surrogates_figure(verifications: Sequence[Record]) -> Figure:
+    """Mean losses in nats against ε: the bracket [A, U] of the robust loss, the clean loss and every surrogate.
 
-    One line of panels per comparison record, one panel per attack set; all panels share the loss axis, so
-    models can be compared. A cross marks a surrogate that an attack exceeded on at least one sample; a dashed
-    line is a surrogate that is not claimed to be an upper bound.
+    One line of panels per model (one column, where there are more norms than models), one panel per attack norm. All
+    panels share the loss axis, so models can be compared. U is drawn where it is finite on every sample. A cross marks
+    a surrogate that an attack exceeded on at least one sample; a dashed line is a surrogate that is not claimed to be
+    an upper bound.
 
     Args:
-        comparisons: one or more comparison records.
+        verifications: one or more verification records with results.
 
     Returns:
         A matplotlib figure that no global state knows of.
 
     Example:
-        >>> result = {"norm": "l2", "box": None, "eps": 0.1, "clean_loss": 0.2, "attack_loss": {"mean": 0.3},
-        ...           "surrogates": {"spectral": {"mean": 0.5, "refuted": 0, "upper": True}}}
-        >>> len(surrogates_figure([{"model": "mlp", "results": [result]}]).axes)
+        >>> result = {"norm": "l2", "eps": 0.1, "clean_loss": 0.2, "attack_loss": 0.3, "upper_loss": None,
+        ...           "surrogates": {"spectral": {"mean": 0.5, "refuted": {"count": 0}, "claimed": True}}}
+        >>> settings = {"box": None, "effort": "quick", "steps": 40, "restarts": 2, "seed": 0}
+        >>> record = {"model": {"name": "mlp"}, "data": {"name": "digits", "split": "test", "samples": 4},
+        ...           "settings": settings, "results": [result]}
+        >>> len(surrogates_figure([record]).axes)
         1
     """
     with style():
         from matplotlib.figure import Figure
 
-        results = [result for record in comparisons for result in record["results"]]
-        sets = list(dict.fromkeys(map(_attack_set, results))) or [("l2", None)]
-        names = list(dict.fromkeys(name for result in results for name in result["surrogates"]))
-        labels = ["robust loss (attack)", *map(surrogate_title, names)]
+        results = [result for record in verifications for result in record["results"]]
+        norms = list(dict.fromkeys(result["norm"] for result in results))
+        names = surrogates_of(results)
+        rows = _rows(verifications)
+        labels = [ATTACK, CERTIFIED, *map(surrogate_title, names)]
         wide, tall = LEFT + WIDE + max(map(text_width, labels)) + 0.45, ABOVE + TALL + BELOW
-        width, height = len(sets) * wide, len(comparisons) * tall
+        turned = len(norms) > max(2, len(rows))  # three norms of one model stand below each other
+        columns, lines = (len(rows), len(norms)) if turned else (len(norms), len(rows))
+        width = columns * wide
+        notes = captions(verifications, width)
+        height = lines * tall + 0.2 + CAPTION_LINE * len(notes)
         figure = Figure(figsize=(width, height))
-        for line, record in enumerate(comparisons):
-            for column, attack_set in enumerate(sets):
+        for number, row in enumerate(rows):
+            for norm in row:
+                column, line = (number, norms.index(norm)) if turned else (norms.index(norm), number)
                 left, bottom = column * wide + LEFT, height - line * tall - ABOVE - TALL
                 axes = figure.add_axes((left / width, bottom / height, WIDE / width, TALL / height))
-                title = f"{record['model']}, {set_title(*attack_set)}"
-                axes.set_title(shorten(title, wide - LEFT, 9.5), fontsize=8)
-                _scale(axes, _losses(results))
-                chosen = [result for result in record["results"] if _attack_set(result) == attack_set]
-                _panel(axes, attack_set[0], sorted(chosen, key=lambda result: result["eps"]), names)
-        _legend(figure)
+                title = set_title(norm, row[norm]["settings"]["box"])
+                axes.set_title(model_title(row[norm], title, wide - LEFT), fontsize=8)
+                _scale(axes, [loss for result in results for loss in _means(result)])
+                _panel(axes, norm, by_norm(row[norm])[norm], names)
+        _legend(figure, CAPTION_LINE * len(notes) / height)
+        write_lines(figure, notes)
         return figure
 
 
-def _attack_set(result: Record) -> tuple[str, tuple[float, ...] | None]:
-    return result["norm"], None if result["box"] is None else tuple(result["box"])
+def _rows(verifications: Sequence[Record]) -> list[Row]:
+    """Records of the same model share a row of panels as long as their norms differ."""
+    rows: list[tuple[str, Row]] = []
+    for record in verifications:
+        name = record["model"]["name"]
+        for norm in by_norm(record):
+            free = next((row for model, row in rows if model == name and norm not in row), None)
+            if free is None:
+                rows.append((name, free := {}))
+            free[norm] = record
+    return [row for _, row in rows]
 
 
-def _losses(results: Iterable[Record]) -> list[float]:
-    return [
-        loss
-        for r in results
-        for loss in (
-            r["clean_loss"],
-            r["attack_loss"]["mean"],
-            *(s["mean"] for s in r["surrogates"].values()),
-        )
-    ]
+def _means(result: Record) -> list[float]:
+    """All means that a result has; there is none where every sample failed, and no U where it is not finite."""
+    means = [result["clean_loss"], result["attack_loss"], result["upper_loss"]]
+    means += [surrogate["mean"] for surrogate in result["surrogates"].values()]
+    return [mean for mean in means if mean is not None]
 
 
 def _scale(axes: Axes, losses: Sequence[float]) -> None:
@@ -95,39 +127,54 @@ def _panel(axes: Axes, norm: str, results: Sequence[Record], names: Sequence[str
     axes.set_xlabel(f"ε in input units ({norm_title(norm)})")
     axes.set_ylabel("mean loss (nats)")
     axes.grid(axis="y")
-    if not results:
-        axes.text(0.5, 0.5, "not compared", transform=axes.transAxes, ha="center", color=GREY)
-        return
     radii = [result["eps"] for result in results]
     axes.set_xlim(0, max(radii) * 1.04 or 1.0)
     ends = [end for k, name in enumerate(names) for end in _surrogate(axes, results, name, k)]
-    attack, clean = [r["attack_loss"]["mean"] for r in results], [r["clean_loss"] for r in results]
-    axes.plot(radii, attack, color=INK, linewidth=2.2, marker="^", markersize=5, zorder=4)
-    axes.plot([0, *radii], [clean[0], *clean], color=GREY, linestyle=":", linewidth=1.4)
-    ends += [(attack[-1], "robust loss (attack)", INK), (clean[-1], "clean loss", GREY)]
-    _label_ends(axes, radii[-1], ends)
+    ends += _bracket(axes, results)
+    clean = [(0.0, results[0]["clean_loss"]), *((result["eps"], result["clean_loss"]) for result in results)]
+    ends += _line(axes, clean, "clean loss", GREY, linestyle=":")
+    if not ends:
+        axes.text(0.5, 0.5, "every sample failed", transform=axes.transAxes, ha="center", color=GREY)
+    _label_ends(axes, ends)
 
 
-def _surrogate(axes: Axes, results: Sequence[Record], name: str, number: int) -> list[tuple[float, str, str]]:
-    """Draw one surrogate where it was measured; its last value, name and colour for the label."""
-    points = [(r["eps"], r["surrogates"][name]) for r in results if name in r["surrogates"]]
+def _bracket(axes: Axes, results: Sequence[Record]) -> list[End]:
+    """Draw A and U and, where both are known, the band between them."""
+    attack = [(result["eps"], result["attack_loss"]) for result in results]
+    upper = [(result["eps"], result["upper_loss"]) for result in results]
+    low, high = ([math.nan if y is None else y for _, y in points] for points in (attack, upper))
+    axes.fill_between([eps for eps, _ in attack], low, high, color=INK, alpha=0.1, linewidth=0, zorder=1)
+    ends = _line(axes, attack, ATTACK, INK, linewidth=2.2, marker="^", markersize=5, zorder=4)
+    return ends + _line(axes, upper, CERTIFIED, INK, linewidth=1.0, marker="v", markersize=5, zorder=4)
+
+
+def _surrogate(axes: Axes, results: Sequence[Record], name: str, number: int) -> list[End]:
+    """Draw one surrogate where it was measured."""
+    points = [(result["eps"], result["surrogates"][name]) for result in results if name in result["surrogates"]]
     if not points:
         return []
-    colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
-    radii, means = [eps for eps, _ in points], [s["mean"] for _, s in points]
-    dashes: Any = "-" if points[0][1]["upper"] else DASHES
-    axes.plot(radii, means, marker=marker, color=colour, linestyle=dashes, markersize=4)
-    refuted = [(eps, s["mean"]) for eps, s in points if s["refuted"]]
+    claimed = points[0][1]["claimed"]
+    refuted = [(eps, s["mean"]) for eps, s in points if s["refuted"]["count"]]
     axes.plot([x for x, _ in refuted], [y for _, y in refuted], "x", color=REFUTED, markersize=7, zorder=5)
-    return [(means[-1], surrogate_title(name), colour)]
+    return _line(
+        axes, [(eps, s["mean"]) for eps, s in points], surrogate_title(name), PALETTE[number % len(PALETTE)],
+        marker=MARKERS[number % len(MARKERS)], linestyle="-" if claimed else DASHES, markersize=4,
+    )  # fmt: skip
 
 
-def _label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> None:
+def _line(axes: Axes, points: Sequence[tuple[float, float | None]], label: str, colour: str, **look: Any) -> list[End]:
+    """Draw a line with gaps where there is no value; its right end, or none if there is no value at all."""
+    axes.plot([x for x, _ in points], [math.nan if y is None else y for _, y in points], color=colour, **look)
+    known = [(x, y) for x, y in points if y is not None]
+    return [(*known[-1], label, colour)] if known else []
+
+
+def _label_ends(axes: Axes, ends: Sequence[End]) -> None:
     """Name each line at its right end; labels move apart where lines end close to each other."""
     to_axes = axes.transData + axes.transAxes.inverted()
-    heights = [float(to_axes.transform((x, y))[1]) for y, _, _ in ends]
+    heights = [float(to_axes.transform((x, y))[1]) for x, y, *_ in ends]
     placed = spread(heights, 0.135 / TALL, 0.0, 1.05)
-    for (y, label, colour), at in zip(ends, placed, strict=True):
+    for (x, y, label, colour), at in zip(ends, placed, strict=True):
         axes.annotate(
             label, (x, y), xycoords="data", xytext=(1.09, at), textcoords=axes.transAxes, va="center",
             fontsize=TEXT_SIZE, color=INK, annotation_clip=False,
@@ -136,19 +183,12 @@ def _label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) ->
         )  # fmt: skip
 
 
-def _legend(figure: Figure) -> None:
+def _legend(figure: Figure, bottom: float) -> None:
     from matplotlib.lines import Line2D
 
+    cross: dict[str, Any] = {"linestyle": "none", "marker": "x", "color": REFUTED, "markersize": 7}
     handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker="x",
-            color=REFUTED,
-            markersize=7,
-            label="refuted on at least one sample",
-        ),
-        Line2D([], [], linestyle=DASHES, color=GREY, label="not claimed to be an upper bound"),
+        Line2D([], [], label="refuted on at least one sample", **cross),
+        Line2D([], [], linestyle=DASHES, color=GREY, label=NOT_CLAIMED),
     ]
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), ncols=2)
+    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, bottom), ncols=2, borderaxespad=0.3)

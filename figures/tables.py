@@ -70,7 +70,7 @@ def sentence(row: Record) -> str:
     >>> sentence({"status": "value", "sentence": "vacuous: the margin is too small"})
     'Vacuous: the margin is too small.'
     """
-    return _as_sentence(row["sentence"]) if row["status"] == "value" else f"Not applicable. {why_not(row)}"
+    return as_sentence(row["sentence"]) if row["status"] == "value" else f"Not applicable. {why_not(row)}"
 
 
 def why_not(row: Record) -> str:
@@ -80,10 +80,15 @@ def why_not(row: Record) -> str:
     >>> why_not({"reasons": [reason]})
     'No biases: fc1 has one; use bias=False.'
     """
-    return " ".join(_as_sentence(f"{r['assumption']}: {r['because']}; {r['remedy']}") for r in row["reasons"])
+    return " ".join(as_sentence(f"{r['assumption']}: {r['because']}; {r['remedy']}") for r in row["reasons"])
 
 
-def _as_sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
+    """A text that begins with a capital and ends in a full stop.
+
+    >>> as_sentence("batch halved")
+    'Batch halved.'
+    """
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
@@ -206,26 +211,36 @@ def markdown(record: Record) -> str:
     Returns:
         GitHub-flavoured Markdown that ends in a newline.
     """
-    lines = [_markdown_escape(described(record)), "", _markdown_row(HEADINGS), "|---|" + "---:|" * 6 + "---|"]
+    lines = [markdown_escape(described(record)), "", markdown_row(HEADINGS), "|---|" + "---:|" * 6 + "---|"]
     sentences = []
     target = None
     for row in reading_order([record]):
         if row["target"] != target:
             target = row["target"]
-            lines.append(f"| **{_markdown_escape(target_title(target))}** |" + " |" * 7)
+            lines.append(f"| **{markdown_escape(target_title(target))}** |" + " |" * 7)
         name = row_name(row)
         numbers = cells(row) if row["status"] == "value" else ["not applicable", *[""] * 6]
-        lines.append(_markdown_row([name, *numbers]))
-        sentences.append(f"- {_markdown_escape(f'{name}: {sentence(row)}')}")
-    chosen = [f"- {_markdown_escape(f'{name}: {setting}')}" for name, setting in settings(record)]
+        lines.append(markdown_row([name, *numbers]))
+        sentences.append(f"- {markdown_escape(f'{name}: {sentence(row)}')}")
+    chosen = [f"- {markdown_escape(f'{name}: {setting}')}" for name, setting in settings(record)]
     return "\n".join([*lines, "", NOTE, "", *sentences, "", "Settings:", "", *chosen, ""])
 
 
-def _markdown_row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_markdown_escape, texts)) + " |"
+def markdown_row(texts: Sequence[str]) -> str:
+    r"""A row of a Markdown table.
+
+    >>> markdown_row(["a|b", "1"])
+    '| a\\|b | 1 |'
+    """
+    return "| " + " | ".join(map(markdown_escape, texts)) + " |"
 
 
-def _markdown_escape(text: str) -> str:
+def markdown_escape(text: str) -> str:
+    r"""Text that Markdown prints as it stands; line breaks become spaces.
+
+    >>> print(markdown_escape("conv_1 *"))
+    conv\_1 \*
+    """
     for special in "\\`*_|<>[]":
         text = text.replace(special, "\\" + special)
     return " ".join(text.splitlines())

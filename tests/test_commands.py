@@ -422,7 +422,7 @@ def test_interrupt_while_rendering_leaves_nothing(
     def interrupted(figure: object, suffix: str) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("figures.write.render", interrupted)
+    monkeypatch.setattr("figures.report.render", interrupted)
     result = run("evaluate", "state.pt", *NETWORK, *DATA, *QUICK, "--out", "interrupted")
     assert result.code == 130
     assert not (folder / "interrupted").exists()

@@ -18,6 +18,10 @@ NORMS: dict[str, tuple[float, float]] = {"l2": (2.0, 2.0), "linf": (math.inf, 1.
 # summed.
 SHRINKAGE = 2.0**-46
 
+# Iterations for the multiplier of the ℓ2 support function, and candidates for that of ℓ1.
+MULTIPLIER_STEPS = 8
+LARGEST = 64
+
 # Halvings of the bracket of a projection's multiplier: beyond float64's resolution.
 HALVINGS = 60
 
@@ -77,6 +81,43 @@ class AttackSet:
         lower = torch.where(x + lower < low, torch.nextafter(lower, torch.zeros_like(x)), lower)
         upper = torch.where(x + upper > high, torch.nextafter(upper, torch.zeros_like(x)), upper)
         return lower, upper
+
+    def reach(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest and largest value of each coordinate of delta over the set, float64, shaped like x.
+
+        >>> AttackSet("l2", 0.5, (0.0, 1.0)).reach(torch.tensor([[0.25]]))
+        (tensor([[-0.2500]], dtype=torch.float64), tensor([[0.5000]], dtype=torch.float64))
+        """
+        lower, upper = self.limits(x)
+        return lower.clamp(min=-self.eps), upper.clamp(max=self.eps)
+
+    def support(self, coefficients: Tensor, x: Tensor) -> Tensor:
+        """Support function of the set, max of <a, delta> over delta, from above.
+
+        Exact to rounding for the plain balls (dual norms) and for linf; with a box, l2 and l1 are bounded by weak
+        duality at a multiplier close to the best one (exactly the best one in most cases).
+
+        Args:
+            coefficients: a, (n, rows, *shape), float64.
+            x: the inputs that perturbations are added to, (n, *shape).
+
+        Returns:
+            Upper bounds, (n, rows), float64, rounded upwards; differentiable in the coefficients.
+
+        >>> a = torch.tensor([[[3.0, -4.0]]], dtype=torch.float64)
+        >>> round(AttackSet("l2", 1.0).support(a, torch.zeros(1, 2)).item(), 12)
+        5.0
+        """
+        a, x = coefficients.flatten(2), x.flatten(1)
+        # The walls of the box itself, not pulled inwards as for a projection: an upper bound must cover all of it.
+        low, high = (-math.inf, math.inf) if self.box is None else self.box
+        x = x.double()[:, None]
+        caps = torch.where(a > 0, high - x, x - low).clamp(min=0, max=self.eps)
+        if self.eps == 0:
+            return torch.zeros_like(a[..., 0])
+        value = _SUPPORT[self.norm](a.abs(), caps, self.eps)
+        # A sum of nonnegative terms with a few roundings each.
+        return value * (1 + 2 * (a.shape[2] + 32) * 2.0**-53)
 
     def project(self, delta: Tensor, x: Tensor) -> Tensor:
         """Nearest point of the set in Euclidean distance, per sample.
@@ -147,3 +188,54 @@ def _onto_sphere(
         fits = inside(torch.clamp(shrink(v, middle), lower, upper))[:, None]
         inner, outer = torch.where(fits, middle, inner), torch.where(fits, outer, middle)
     return torch.clamp(shrink(v, inner), lower, upper)
+
+
+def _support_linf(a: Tensor, caps: Tensor, eps: float) -> Tensor:
+    """Every coordinate goes to its end."""
+    return (a * caps).sum(2)
+
+
+def _support_l2(a: Tensor, caps: Tensor, eps: float) -> Tensor:
+    """min over lambda of lambda eps²/2 + sum of max over 0 <= v <= cap of (a v - lambda v²/2).
+
+    Every lambda > 0 gives an upper bound. The best one solves eps² = sum of min(cap, a/lambda)²; the iteration comes
+    down to it from ‖a‖/eps, the answer without caps.
+    """
+    scale = a.detach().amax(dim=2, keepdim=True).clamp(min=torch.finfo(a.dtype).tiny)
+    a = a / scale  # squares must not underflow
+    with torch.no_grad():
+        multiplier = torch.linalg.vector_norm(a, dim=2, keepdim=True) / eps
+        capped = a > multiplier * caps
+        for _ in range(MULTIPLIER_STEPS):
+            if not bool(capped.any()):
+                break
+            room = (eps**2 - torch.where(capped, caps.square(), 0.0).sum(2, keepdim=True)).clamp(min=1e-6 * eps**2)
+            free = torch.where(capped, 0.0, a.square()).sum(2, keepdim=True)
+            multiplier = torch.minimum(multiplier, (free / room).sqrt()).clamp(min=1e-100)
+            capped = a > multiplier * caps
+        multiplier = multiplier.clamp(min=1e-100)
+    gains = torch.where(capped, caps * (a - multiplier * caps / 2), a.square() / (2 * multiplier))
+    best: Tensor = multiplier[..., 0] * eps**2 / 2 + gains.sum(2)
+    return best * scale[..., 0]
+
+
+def _support_l1(a: Tensor, caps: Tensor, eps: float) -> Tensor:
+    """A fractional knapsack: the largest coordinates go to their ends until eps is spent.
+
+    Its dual, min over lambda of lambda eps + sum of cap (a - lambda)_+, is an upper bound for every lambda >= 0.
+    """
+    with torch.no_grad():
+        worth = torch.where(caps > 0, a, 0.0)
+        largest, index = worth.topk(min(LARGEST, a.shape[2]), dim=2)
+        spent = caps.gather(2, index).cumsum(2)
+        critical = (spent < eps).sum(2, keepdim=True)
+        exhausted = (critical == a.shape[2]).squeeze(2)  # all coordinates at their ends
+        multiplier = largest.gather(2, critical.clamp(max=largest.shape[2] - 1))[..., 0].masked_fill(exhausted, 0.0)
+    return multiplier * eps + (caps * (a - multiplier[..., None]).clamp(min=0)).sum(2)
+
+
+_SUPPORT: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "linf": _support_linf,
+    "l2": _support_l2,
+    "l1": _support_l1,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,7 +85,7 @@ SURROGATES: dict[str, Surrogate] = {
 
 @dataclass(frozen=True)
 class Slopes:
-    """What the surrogates of one attack norm are made of, float64.
+    """What the surrogates of one attack norm are made of, float64; NaN where logits or derivatives are not finite.
 
     Attributes:
         loss: cross-entropy per sample, (n,), nats.
@@ -94,6 +94,22 @@ class Slopes:
 
     loss: Tensor
     slopes: dict[str, Tensor]
+
+    @property
+    def failed(self) -> Tensor:
+        """Where some value is not finite, (n,) bool."""
+        return ~torch.stack([self.loss, *self.slopes.values()]).isfinite().all(dim=0)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Slopes]) -> Slopes:
+        """The samples of several parts, in order."""
+        names = parts[0].slopes
+        slopes = {name: torch.cat([part.slopes[name] for part in parts]) for name in names}
+        return cls(torch.cat([part.loss for part in parts]), slopes)
+
+    def subset(self, rows: slice) -> Slopes:
+        """Some of the samples."""
+        return Slopes(self.loss[rows], {name: slope[rows] for name, slope in self.slopes.items()})
 
     def at(self, eps: float) -> dict[str, Tensor]:
         """S = loss + eps·slope per sample by surrogate, nats."""
@@ -124,7 +140,11 @@ def surrogates(model: Model, x: Tensor, y: Tensor, norm: str, eps: float) -> dic
     {'gradient': 2.5, 'margin-jacobian': 5.0, 'spectral': 5.6569, 'frobenius': 7.0711, 'operator': 5.6569}
     """
     AttackSet(norm, eps)
-    return slopes(model, x, y, norm).at(eps)
+    found = slopes(model, x, y, norm)
+    if bool(found.failed.any()):
+        culprit = int(found.failed.nonzero()[0])
+        raise InputError(f"model: the input gradient of sample {culprit} is not finite")
+    return found.at(eps)
 
 
 def slopes(
@@ -132,33 +152,49 @@ def slopes(
 ) -> Slopes:
     """Losses and slopes c·N(J) of every surrogate of the attack norm: the surrogates for all radii at once.
 
+    Samples whose logits or input gradient are not finite get NaN throughout.
+
     Raises:
-        InputError: for an unknown norm or a Jacobian that is not finite.
+        InputError: for an unknown norm, or a model whose samples influence each other.
     """
     ball = AttackSet(norm, 0.0)
     run = float64_model(model)
     loss, gradient = _loss_and_gradient_norm(run, x, y, ball.q)
-    if not bool(gradient.isfinite().all()):
-        culprit = int((~gradient.isfinite()).nonzero()[0])
-        raise InputError(f"model: the input gradient of sample {culprit} is not finite")
-    samples = Data("samples", x, y, classes=int(y.max()) + 1)
-    norms = jacobian_norms(run, samples, q=(ball.q,), operators=((ball.p, OPERATOR_R),), progress=progress)
     rows = [row for row in SURROGATES.values() if norm in row.norms]
-    return Slopes(
-        loss,
-        {row.name: row.constant * (row.jacobian_norm(norms, ball) if row.jacobian_norm else gradient) for row in rows},
-    )
+    found = {row.name: torch.full_like(loss, math.nan) for row in rows}
+    finite = gradient.isfinite()
+    if bool(finite.any()):
+        samples = Data("samples", x[finite], y[finite], classes=int(y.max()) + 1)
+        norms = jacobian_norms(run, samples, q=(ball.q,), operators=((ball.p, OPERATOR_R),), progress=progress)
+        for row in rows:
+            found[row.name][finite] = row.constant * (
+                row.jacobian_norm(norms, ball) if row.jacobian_norm else gradient[finite]
+            )
+    return Slopes(torch.where(finite, loss, math.nan), found)
 
 
 def _loss_and_gradient_norm(
     run: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, q: float, chunk: int = 256
 ) -> tuple[Tensor, Tensor]:
+    """Losses, and gradient norms that are not finite where the logits or the gradient are not."""
     losses, norms = [], []
     for inputs, labels in zip(x.split(chunk), y.split(chunk), strict=True):
         inputs = inputs.double().requires_grad_(True)
         with torch.enable_grad():
-            loss = margins_of_logits(run(inputs), labels)[1]
-            (gradient,) = torch.autograd.grad(loss.sum(), inputs)
+            loss = finite_losses(run(inputs), labels)
+            (gradient,) = torch.autograd.grad(loss.nansum(), inputs)
         losses.append(loss.detach())
-        norms.append(torch.linalg.vector_norm(gradient.flatten(1), q, dim=1))
+        norm: Tensor = torch.linalg.vector_norm(gradient.flatten(1), q, dim=1)
+        norms.append(torch.where(losses[-1].isfinite(), norm, math.nan))
     return torch.cat(losses), torch.cat(norms)
+
+
+def finite_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of logits (n, K) and labels (n,), nats; NaN where a logit is not finite.
+
+    >>> finite_losses(torch.tensor([[0.0, 0.0], [torch.nan, 0.0]]), torch.tensor([0, 0]))
+    tensor([0.6931,    nan])
+    """
+    broken = ~logits.isfinite().all(dim=1)
+    loss = margins_of_logits(logits.masked_fill(broken[:, None], 0.0), y)[1]
+    return loss.masked_fill(broken, math.nan)

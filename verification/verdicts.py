@@ -2,200 +2,242 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from bounds.errors import unknown_name
 from bounds.inputs import Data
 from bounds.measure.models import Model
 from bounds.network import TracedNetwork
+from bounds.records import finite
 from bounds.robust_margins import RobustMargins
-from verification.attacks import Attack, attack
-from verification.certify.linear_piece import linear_piece_radius, why_not_piecewise_linear
-from verification.certify.lipschitz import Certificate, certified_margins
-from verification.certify.relaxation import relaxation, why_not_relaxed
-from verification.surrogates import SURROGATES, Slopes, slopes
-
-# Relative allowance, outwards, for the float64 rounding of two losses that are compared.
-ROUNDING = 1e-9
-
-ATTACK_STEPS = 40
-
-
-class SoundnessError(AssertionError):
-    """An attack beat a certificate: one of the two is wrong, and no verdict can be trusted."""
+from verification import witness
+from verification.attack_set import AttackSet
+from verification.attacks import attack
+from verification.certify.certifier import Certifier
+from verification.certify.float_errors import loss_allowance, slope_allowance
+from verification.certify.lipschitz import lipschitz_lead
+from verification.journal import Journal
+from verification.judgement import Certificates, Clean, Verdicts, certificates, judge
+from verification.memory import Memory
+from verification.plan import ROUNDING, Box, Plan, plan, why_not_certified
+from verification.summary import joined, summary
+from verification.surrogates import Slopes, finite_losses, slopes
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """One radius: attack, certificate and surrogates of every sample, all for the same attack set.
+class Verification:
+    """Verdicts of one network and data set; `record` is their JSON form (see `verification.summary`)."""
 
-    Attributes:
-        attack: the lower bound A of the robust loss with its perturbation.
-        upper: the certified upper bound U of the robust loss, (n,), nats; +inf where nothing certifies.
-        certified_margin: lower bound of the worst-case margin, (n,), logits; -inf where nothing certifies.
-        surrogates: S by name, (n,), nats.
-        refuted: by name, (n,) bool: A > S beyond rounding; attack.delta is the counterexample.
-        proved: by name, (n,) bool: U <= S beyond rounding, or S >= R_lin in a single linear piece.
-    """
+    record: dict[str, Any]
 
-    attack: Attack
-    upper: Tensor
-    certified_margin: Tensor
-    surrogates: dict[str, Tensor]
-    refuted: dict[str, Tensor]
-    proved: dict[str, Tensor]
+    def result(self, norm: str, eps: float) -> dict[str, Any]:
+        """What was found for one attack set.
 
-    def record(self) -> dict[str, Any]:
-        """This radius in the comparison record."""
-        allowed = self.attack.set
-        return {
-            "norm": allowed.norm,
-            "box": None if allowed.box is None else list(allowed.box),
-            "eps": allowed.eps,
-            "clean_loss": _mean(self.attack.clean_loss),
-            "attack_loss": {"mean": _mean(self.attack.loss), "values": self.attack.loss.tolist()},
-            "accuracy": _mean(self.attack.clean_margin > 0),
-            "attacked_accuracy": _mean(self.attack.margin > 0),
-            "certified_accuracy": _mean(self.certified_margin > 0),
-            "failed": int(self.attack.failed.sum()),
-            "surrogates": {name: self._summary(name) for name in self.surrogates},
-        }
-
-    def _summary(self, name: str) -> dict[str, Any]:
-        refuted, proved = int(self.refuted[name].sum()), int(self.proved[name].sum())
-        return {
-            "mean": _mean(self.surrogates[name]),
-            "refuted": refuted,
-            "proved": proved,
-            "undecided": len(self.upper) - refuted - proved,
-            "upper": SURROGATES[name].upper,
-        }
+        Raises:
+            InputError: if there is none.
+        """
+        for result in self.record["results"]:
+            if (result["norm"], result["eps"]) == (norm, eps):
+                return dict(result)
+        known = (f"{result['norm']} {result['eps']:g}" for result in self.record["results"])
+        raise unknown_name("attack set", f"{norm} {eps:g}", known)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Verdicts of one network, data set and attack norm at several radii.
-
-    Attributes:
-        model: name of the network.
-        data: name of the data set.
-        samples: how many samples were compared.
-        seed: seed of the attacks.
-        piece_radius: radius of every sample's linear piece, (n,), input units, exact where it is at least the
-            smallest eps; None without certificate.
-        notes: why a certificate was not available.
-        results: one per radius.
-    """
-
-    model: str
-    data: str
-    samples: int
-    seed: int
-    piece_radius: Tensor | None
-    notes: tuple[str, ...]
-    results: tuple[Verdicts, ...]
-
-    def record(self) -> dict[str, Any]:
-        """The comparison record: plain json, no NaN or infinity."""
-        return {
-            "format": "jacobound-comparison",
-            "version": 1,
-            "model": self.model,
-            "data": self.data,
-            "samples": self.samples,
-            "seed": self.seed,
-            "notes": list(self.notes),
-            "results": [result.record() for result in self.results],
-        }
-
-
-def compare(
+def verify(
     model: Model,
     data: Data,
-    norm: str,
-    eps_list: Sequence[float],
+    norm: str | Sequence[str],
+    eps: float | Sequence[float],
     *,
     network: TracedNetwork | None = None,
-    s_upper: Sequence[float] | None = None,
-    box: tuple[float, float] | None = (0.0, 1.0),
+    box: Box | Literal["data"] = "data",
+    samples: int | None = None,
+    effort: str = "standard",
+    steps: int = 40,
+    restarts: int = 2,
     seed: int = 0,
+    delta: float = 0.05,
     name: str = "model",
+    source: Mapping[str, Any] | None = None,
+    journal: Path | None = None,
+    batch: int = 50,
     progress: Callable[[int, int], None] | None = None,
-) -> Comparison:
-    """Decide "robust loss <= surrogate" for every sample, radius and surrogate of the attack norm.
+) -> Verification:
+    """Decide "robust loss <= surrogate" for every sample, attack norm, radius and surrogate (theory §2).
+
+    Per sample A <= R <= U, with A from attacks and U certified, all for the same attack set: a surrogate S is refuted
+    where A > S (the perturbation is kept), proved where U <= S, else undecided. Every comparison allows for float64
+    rounding, outwards. Interrupted, a run with a journal keeps what is decided and continues when it is repeated.
 
     Args:
         model: logits of a batch of inputs; a module is copied to float64 in eval mode.
-        data: the samples.
-        norm: "l2", "linf" or "l1".
-        eps_list: radii, input units.
-        network: the traced model, for certificates; without it nothing can be proved.
-        s_upper: certified upper ends of the layers' operator norms, for the Lipschitz certificate.
-        box: valid input values; None for the plain ball.
-        seed: seed of the attacks.
-        name: name of the model, for the record.
-        progress: called with (radii done, radii).
+        data: held-out samples: the bound on the robust risk presumes that training never touched them.
+        norm: "l2", "linf", "l1", or several of them.
+        eps: radius, input units, or increasing radii.
+        network: the model traced, if that was done already.
+        box: valid input values; "data" for those of the data, None for the plain ball.
+        samples: how many samples to take, at random; all if None.
+        effort: of the certificates: "quick", "standard" or "thorough".
+        steps: gradient steps per start of an attack.
+        restarts: starts of an attack.
+        seed: of the subset, the attacks and the norm estimates; equal arguments give equal records.
+        delta: failure probability of all robust-risk bounds together.
+        name: of the model, for the record.
+        source: where model and data come from, for a replay.
+        journal: file that keeps what is decided; a run with the same arguments continues from it.
+        batch: samples decided together; halved where memory does not suffice.
+        progress: called with (batches done, batches), over all attack sets.
 
     Raises:
-        InputError: for bad settings, or derivatives that are not finite.
+        InputError: for bad settings, inputs outside the box, data that do not fit the network, or a journal of
+            another run.
+        SoundnessError: if an attack exceeds a certificate.
+
+    >>> linear = torch.nn.Linear(2, 2)
+    >>> _ = linear.weight.data.copy_(torch.tensor([[3.0, 0.0], [0.0, 4.0]])), linear.bias.data.zero_()
+    >>> data = Data("one", torch.zeros(1, 2), torch.tensor([0]), 2)
+    >>> verify(linear, data, "l2", 0.5).result("l2", 0.5)["values"]["verdicts"]["margin-jacobian"]
+    'p'
+    """
+    job = plan(
+        model,
+        data,
+        norm,
+        eps,
+        network=network,
+        box=box,
+        samples=samples,
+        effort=effort,
+        steps=steps,
+        restarts=restarts,
+        seed=seed,
+        delta=delta,
+        batch=batch,
+        name=name,
+        source=source,
+    )
+    return decide(job, journal, progress)
+
+
+def decide(job: Plan, journal: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Verification:
+    """Carry out a plan; see `verify`.
+
+    Args:
+        job: the plan.
+        journal: file that keeps what is decided.
+        progress: called with (batches done, batches), over all attack sets.
+
+    Raises:
+        InputError: for a journal of another run.
         SoundnessError: if an attack exceeds a certificate.
     """
-    x, y = _samples(data)
-    surrogate = slopes(model, x, y, norm)
-    piece, notes = _piece(network, x, norm, smallest=min(eps_list))
-    lipschitz, more = _chain(network, s_upper)
-    results = []
-    for done, eps in enumerate(eps_list, start=1):
-        found = attack(model, x, y, norm, eps, steps=ATTACK_STEPS, box=box, seed=seed)
-        certificate = None
-        if lipschitz is not None:
-            certificate = certified_margins(*lipschitz, x, y, norm, eps)
-        results.append(judge(found, surrogate, piece, certificate))
-        if progress is not None:
-            progress(done, len(eps_list))
-    return Comparison(name, data.name, len(y), seed, piece, notes + more, tuple(results))
+    memory, done = Memory(), 0
+    starts = range(0, len(job.data), job.batch)
+    total = len(starts) * len(job.norms) * len(job.radii)
+    with Journal(journal, job.fingerprint) as kept:
+        for start, (x, y) in zip(starts, job.data.batches(job.batch), strict=True):
+            for norm in job.norms:
+                clean: Clean | None = None
+                for eps in job.radii:
+                    key = (start, norm, eps)
+                    if key not in kept.units:
+                        clean = clean or _clean(job, x, y, norm, memory)
+                        kept.add(key, _unit(job, start, x, y, AttackSet(norm, eps, job.box), clean, memory))
+                    done += 1
+                    if progress is not None:
+                        progress(done, total)
+    return Verification(summary(job, kept.units))
 
 
-def judge(
-    found: Attack,
-    surrogate: Slopes,
-    piece_radius: Tensor | None = None,
-    certificate: Certificate | None = None,
-) -> Verdicts:
-    """Verdicts at one radius from an attack, the surrogates' slopes and whatever certificates there are.
+def _clean(job: Plan, x: Tensor, y: Tensor, norm: str, memory: Memory) -> Clean:
+    def work(rows: slice) -> tuple[Slopes, Tensor, Tensor]:
+        surrogate = slopes(job.model, x[rows], y[rows], norm)
+        if job.certifier is not None:
+            return (
+                surrogate,
+                loss_allowance(job.certifier.network, x[rows]),
+                slope_allowance(job.certifier.network, x[rows]),
+            )
+        steepest = torch.stack(list(surrogate.slopes.values())).amax(dim=0)
+        return surrogate, _assumed(surrogate.loss), _assumed(steepest)
 
-    Inside one linear piece the margin-Jacobian surrogate is itself an upper bound of the robust loss, and
-    every surrogate marked >= R_lin is proved (theory L2.1, L2.2); with a box the robust loss is only smaller.
+    parts, loss_errors, slope_errors = zip(*memory.run(work, len(y)), strict=True)
+    return Clean(Slopes.cat(parts), torch.cat(loss_errors), torch.cat(slope_errors))
 
-    Raises:
-        SoundnessError: if an attack exceeds a certificate beyond rounding.
-    """
-    eps, values = found.set.eps, surrogate.at(found.set.eps)
-    same_piece = torch.zeros(len(found.loss), dtype=torch.bool)
-    if piece_radius is not None:
-        same_piece = eps <= piece_radius * (1 - ROUNDING)
-    upper = torch.where(same_piece, values["margin-jacobian"], math.inf)
-    affine_margin = found.clean_margin - eps * surrogate.slopes["margin-jacobian"]
-    margin = torch.where(same_piece, affine_margin, -math.inf)
-    if certificate is not None:
-        upper, margin = torch.minimum(upper, certificate.loss), torch.maximum(margin, certificate.margin)
-    _check_soundness(found, upper, margin)
-    return Verdicts(
-        attack=found,
-        upper=upper,
-        certified_margin=margin,
-        surrogates=values,
-        refuted={name: found.loss > value + _allowance(value) for name, value in values.items()},
-        proved={
-            name: (upper + _allowance(value) <= value) | (same_piece & SURROGATES[name].upper)
-            for name, value in values.items()
-        },
+
+def _unit(
+    job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet, clean: Clean, memory: Memory
+) -> dict[str, Any]:
+    """A batch under one attack set, as plain json."""
+
+    def work(rows: slice) -> dict[str, Any]:
+        return _decided(job, start + rows.start, x[rows], y[rows], attack_set, clean.subset(rows))
+
+    unit: dict[str, Any] = joined(memory.run(work, len(y)))
+    return unit | {"notes": list(memory.notes)}
+
+
+def _decided(job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet, clean: Clean) -> dict[str, Any]:
+    """Some samples under one attack set, as plain json."""
+    found = attack(
+        job.model,
+        x,
+        y,
+        attack_set.norm,
+        attack_set.eps,
+        steps=job.steps,
+        restarts=job.restarts,
+        box=job.box,
+        seed=_seed(job.seed, start, attack_set),
     )
+
+    def certify(goals: Tensor, rows: Tensor) -> Certificates:
+        return certificates(job.certifier, x[rows], y[rows], attack_set, goals[rows], job.effort)
+
+    error = _loss_error(job, x + found.delta, found.loss)
+    verdicts = judge(found, error, clean, certify, where=lambda i: f"sample {start + i}")
+    values = {
+        "clean_loss": _json(found.clean_loss),
+        "attack_loss": _json(found.loss),
+        "upper_loss": _json(verdicts.certificates.loss),
+        "attacked_margin": _json(found.margin),
+        "certified_margin": _json(verdicts.certificates.margin),
+        "routes": list(verdicts.certificates.routes),
+        "surrogates": {name: _json(value) for name, value in verdicts.surrogates.items()},
+        "verdicts": {name: verdicts.letters(name) for name in verdicts.surrogates},
+    }
+    return {
+        "correct": (found.clean_margin > 0).tolist(),
+        "values": values,
+        "witnesses": _witnesses(job, start, x, y, clean, verdicts),
+    }
+
+
+def _witnesses(job: Plan, start: int, x: Tensor, y: Tensor, clean: Clean, verdicts: Verdicts) -> dict[str, Any]:
+    """Packed perturbations of the samples with a refuted surrogate, by position."""
+    found = verdicts.attack
+    refuted = torch.stack(list(verdicts.refuted.values()))
+    positions = refuted.any(dim=0).nonzero()[:, 0]
+    errors = clean.errors(found.set.eps)
+    limits = torch.stack([value + errors[name] for name, value in verdicts.surrogates.items()])
+    largest = limits.masked_fill(~refuted, -math.inf).amax(dim=0)[positions]  # of what the sample refuted
+
+    def refutes(rows: Tensor, delta: Tensor) -> Tensor:
+        chosen = positions[rows]
+        with torch.no_grad():
+            loss = finite_losses(job.model(x[chosen] + delta), y[chosen])
+        return loss - _loss_error(job, x[chosen] + delta, loss) > largest[rows]
+
+    packed = witness.compact(found.set, x[positions], found.delta[positions], refutes)
+    return {str(start + i): one for i, one in zip(positions.tolist(), packed, strict=True)}
 
 
 def robust_measurement(
@@ -209,34 +251,48 @@ def robust_measurement(
     *,
     attack_samples: int = 200,
     certified_samples: int = 500,
-    box: tuple[float, float] | None = (0.0, 1.0),
+    box: Box = (0.0, 1.0),
     seed: int = 0,
 ) -> RobustMargins:
     """Worst-case margins from both sides, for the robust rows of an evaluation.
 
-    The attacks run on at most `attack_samples` random samples of each set. All training samples are certified by the
-    global Lipschitz constant; of the test samples at most `certified_samples`, drawn at random, also by linear
-    relaxation, since a hold-out bound needs no more than a fair sample. Where no certificate is available the
-    certified margins are -inf: nothing is certified.
+    The attacks run on at most `attack_samples` random samples of each set. Of the test samples at most
+    `certified_samples`, drawn at random, are certified with little effort, since a hold-out bound needs no more than a
+    fair sample; all training samples by the global Lipschitz constant of a chain. Where no certificate is available
+    the certified margins are -inf: nothing is certified.
+
+    Args:
+        model: logits of a batch of inputs.
+        train: training samples.
+        test: held-out samples.
+        network: the model traced; without it nothing is certified.
+        s_upper: certified upper ends of the operator norms of a chain's layers.
+        norm: "l2", "linf" or "l1".
+        eps: radius, input units.
+        attack_samples: how many samples of each set are attacked.
+        certified_samples: how many test samples are certified.
+        box: valid input values; None for the plain ball.
+        seed: of the subsets and the attacks.
 
     Raises:
         InputError: for bad settings.
     """
+    attack_set = AttackSet(norm, eps, box)
     attacked = []
     for data in (train, test):
         x, y = _samples(data.subset(min(attack_samples, len(data)), seed))
-        attacked.append(attack(model, x, y, norm, eps, steps=ATTACK_STEPS, box=box, seed=seed).margin.numpy())
+        attacked.append(attack(model, x, y, norm, eps, box=box, seed=seed).margin.numpy())
     held_out = test.subset(min(certified_samples, len(test)), seed)
     certified = [torch.full((len(data),), -math.inf, dtype=torch.float64) for data in (train, held_out)]
-    lipschitz, _ = _chain(network, s_upper)
-    if lipschitz is not None:
-        certified = [
-            torch.cat([certified_margins(*lipschitz, x, y, norm, eps).margin for x, y in data.batches(256)])
-            for data in (train, held_out)
-        ]
-        if why_not_relaxed(lipschitz[0]) is None:
-            relaxed = relaxation(*lipschitz, norm, eps).certify(*_samples(held_out))
-            certified[1] = torch.maximum(certified[1], relaxed.margin)
+    if network is not None and not why_not_certified(network):
+        if s_upper is not None and not network.architecture.obstacles:
+            certified[0] = torch.cat(
+                [lipschitz_lead(network, s_upper, x, y, attack_set).margin(y) for x, y in train.batches(256)]
+            )
+        certifier = Certifier(network, s_upper)
+        certified[1] = torch.cat(
+            [certifier.certify(x, y, attack_set, effort="quick").margin for x, y in held_out.batches(256)]
+        )
     return RobustMargins(norm, eps, box, attacked[0], attacked[1], certified[0].numpy(), certified[1].numpy())
 
 
@@ -245,43 +301,20 @@ def _samples(data: Data) -> tuple[Tensor, Tensor]:
     return torch.cat(x), torch.cat(y)
 
 
-def _piece(
-    network: TracedNetwork | None, x: Tensor, norm: str, smallest: float
-) -> tuple[Tensor | None, tuple[str, ...]]:
-    """The radius of every sample's linear piece, or why there is none."""
-    if network is None:
-        return None, ("no certificates: the network was not traced",)
-    why_not = why_not_piecewise_linear(network)
-    if why_not is not None:
-        return None, (f"no linear-piece certificate: {why_not}",)
-    return linear_piece_radius(network, x, norm, smallest=smallest), ()
+def _seed(seed: int, start: int, attack_set: AttackSet) -> int:
+    """Of one batch's attack: it depends on what is attacked, not on what was decided before."""
+    text = f"{seed} {start} {attack_set.norm} {attack_set.eps!r}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
 
-def _chain(
-    network: TracedNetwork | None, s_upper: Sequence[float] | None
-) -> tuple[tuple[TracedNetwork, Sequence[float]] | None, tuple[str, ...]]:
-    """What the Lipschitz certificate needs, or why it is not available."""
-    if network is None or s_upper is None:
-        return None, ("no Lipschitz certificate: the layers' operator norms were not given",)
-    if network.architecture.obstacles:
-        obstacle = network.architecture.obstacles[0]
-        return None, (f"no Lipschitz certificate: {obstacle.name}; {obstacle.remedy}",)
-    return (network, s_upper), ()
+def _loss_error(job: Plan, x: Tensor, loss: Tensor) -> Tensor:
+    """Bound of the rounding error of losses and margins at x, (n,)."""
+    return _assumed(loss) if job.certifier is None else loss_allowance(job.certifier.network, x)
 
 
-def _check_soundness(found: Attack, upper: Tensor, margin: Tensor) -> None:
-    beaten = (found.loss > upper + _allowance(upper)) | (found.margin < margin - _allowance(margin))
-    if bool(beaten.any()):
-        i = int(beaten.nonzero()[0])
-        raise SoundnessError(
-            f"sample {i}, {found.set}: the attack reached loss {found.loss[i]:.17g} and margin"
-            f" {found.margin[i]:.17g}; certified were at most {upper[i]:.17g}, at least {margin[i]:.17g}"
-        )
-
-
-def _allowance(value: Tensor) -> Tensor:
+def _assumed(value: Tensor) -> Tensor:
     return ROUNDING * (1 + value.abs())
 
 
-def _mean(values: Tensor) -> float:
-    return float(values.double().mean())
+def _json(values: Tensor) -> list[float | None]:
+    return [finite(value) for value in values.tolist()]

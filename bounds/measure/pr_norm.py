@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -102,52 +103,102 @@ def power_method(
     """Lower bounds of ‖J‖_{p→r} and the vectors, ‖v‖_p = 1, that attain them (theory L3.2; Boyd, Higham).
 
     Starts: the row with the largest q-norm, the dual of the top right singular vector and two random vectors;
-        the value
-    never decreases along the iteration. Only a stationary value in general; the maximum for p = r = 2.
+    the value never decreases along the iteration. Only a stationary value in general; the maximum for p = r = 2.
 
     Returns:
         Values, shape (n,), and vectors, shape (n, d).
     """
     generator = torch.Generator().manual_seed(seed)
     n, _, d = jacobian.shape
-    rows = jacobian[torch.arange(n), vector_norms(jacobian, dual_exponent(p), 2).argmax(1)]
+    rows = _longest_row(jacobian, dual_exponent(p))
     starts = [dual_vector(rows, p), dual_vector(_top_right_singular_vector(jacobian), p)]
     starts += [
         dual_vector(torch.randn(n, d, generator=generator, dtype=torch.float64).to(jacobian), p) for _ in range(2)
     ]
     best, vectors = torch.full((n,), -1.0).to(jacobian), torch.zeros_like(rows)
-    for v in starts:
-        for _ in range(steps):
-            image = torch.einsum("nkd,nd->nk", jacobian, v)
-            value = vector_norms(image, r, 1)
+    for start in starts:
+        for v in itertools.islice(power_iterates(jacobian, p, r, start), steps):
+            value = vector_norms(_apply(jacobian, v), r, 1)
             better = value > best
             best, vectors = torch.where(better, value, best), torch.where(better[:, None], v, vectors)
-            u = dual_vector(image, dual_exponent(r))  # the functional of r-norm: u·w = ‖w‖_r
-            v = dual_vector(torch.einsum("nkd,nk->nd", jacobian, u), p)
     return best, vectors
 
 
+def power_iterates(jacobian: Tensor, p: float, r: float, start: Tensor) -> Iterator[Tensor]:
+    """The vectors v_0 = start, v_1, v_2, ... of the power method for ‖J‖_{p→r}, without end (theory L3.2).
+
+    Args:
+        jacobian: batch (n, K, d).
+        p: exponent of the input norm.
+        r: exponent of the output norm.
+        start: v_0, (n, d), ‖v_0‖_p = 1.
+
+    Yields:
+        (n, d), ‖v_k‖_p = 1; ‖J v_k‖_r never decreases.
+
+    Example:
+        >>> stretch = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]])
+        >>> iterates = power_iterates(stretch, math.inf, math.inf, torch.tensor([[0.25, -1.0]]))
+        >>> next(iterates), next(iterates)
+        (tensor([[ 0.2500, -1.0000]]), tensor([[ 0., -1.]]))
+    """
+    v = start
+    while True:
+        yield v
+        u = dual_vector(_apply(jacobian, v), dual_exponent(r))  # the functional of r-norm: u·w = ‖w‖_r
+        v = dual_vector(torch.einsum("nkd,nk->nd", jacobian, u), p)
+
+
+def maximiser(jacobian: Tensor, p: float, r: float) -> Tensor:
+    """A vector with ‖v‖_p = 1 and the largest ‖Jv‖_r that is known, of a batch (n, K, d): shape (n, d).
+
+    It attains ‖J‖_{p→r} where `operator_norm_pr` is exact, and its lower end elsewhere.
+
+    >>> maximiser(torch.tensor([[[3.0, 0.0], [0.0, 4.0]]]), 1, 2)
+    tensor([[0., 1.]])
+    """
+    exact = _exact_maximiser(jacobian, p, r)
+    return power_method(jacobian, p, r)[1] if exact is None else exact
+
+
 def _exact_operator_norm(jacobian: Tensor, p: float, r: float) -> Tensor | None:
+    v = _exact_maximiser(jacobian, p, r)
+    return None if v is None else vector_norms(_apply(jacobian, v), r, 1)
+
+
+def _exact_maximiser(jacobian: Tensor, p: float, r: float) -> Tensor | None:
+    n, outputs, inputs = jacobian.shape
     if p == 1:
-        return vector_norms(jacobian, r, 1).amax(1)
+        column = vector_norms(jacobian, r, 1).argmax(1, keepdim=True)
+        return jacobian.new_zeros(n, inputs).scatter(1, column, 1.0)
     if r == math.inf:
-        return vector_norms(jacobian, dual_exponent(p), 2).amax(1)
+        return dual_vector(_longest_row(jacobian, dual_exponent(p)), p)
     if p == r == 2:
-        return spectral(jacobian)
-    if r == 1 and jacobian.shape[1] <= _SIGNS_UP_TO:
-        return _by_signs(jacobian, dual_exponent(p))
-    if p == math.inf and jacobian.shape[2] <= _SIGNS_UP_TO:
-        return _by_signs(jacobian.mT, r)
+        return dual_vector(_top_right_singular_vector(jacobian), 2)
+    if r == 1 and outputs <= _SIGNS_UP_TO:
+        return dual_vector(torch.einsum("nkd,nk->nd", jacobian, _best_signs(jacobian, dual_exponent(p))), p)
+    if p == math.inf and inputs <= _SIGNS_UP_TO:
+        return _best_signs(jacobian.mT, r)
     return None
 
 
-def _by_signs(jacobian: Tensor, q: float) -> Tensor:
-    """Max over s in {±1}^K of ‖J^T s‖_q; s and -s agree, so s_1 = 1."""
-    best = jacobian.new_zeros(len(jacobian))
+def _best_signs(jacobian: Tensor, q: float) -> Tensor:
+    """Argmax over s in {±1}^K of ‖J^T s‖_q, (n, K); s and -s agree, so s_1 = 1."""
+    best, chosen = jacobian.new_full((len(jacobian),), -1.0), jacobian.new_zeros(jacobian.shape[:2])
     signs = torch.tensor([(1, *s) for s in itertools.product((1, -1), repeat=jacobian.shape[1] - 1)]).to(jacobian)
     for block in signs.split(64):
-        best = torch.maximum(best, vector_norms(block @ jacobian, q, 2).amax(1))
-    return best
+        value, at = vector_norms(block @ jacobian, q, 2).max(1)
+        better = value > best
+        best, chosen = torch.where(better, value, best), torch.where(better[:, None], block[at], chosen)
+    return chosen
+
+
+def _apply(jacobian: Tensor, v: Tensor) -> Tensor:
+    return torch.einsum("nkd,nd->nk", jacobian, v)
+
+
+def _longest_row(jacobian: Tensor, q: float) -> Tensor:
+    return jacobian[torch.arange(len(jacobian)), vector_norms(jacobian, q, 2).argmax(1)]
 
 
 def _operator_norm_upper(jacobian: Tensor, p: float, r: float) -> Tensor:

@@ -80,6 +80,21 @@ class MaxPool:
         return tuple(self(torch.zeros(1, *self.in_shape)).shape[1:])
 
     @cached_property
+    def windows(self) -> tuple[Tensor, Tensor]:
+        """Flat input position, within its channel, of every tap of every window, and whether it is inside.
+
+        Both (windows, taps); padding, which never wins, has position 0.
+        """
+        sizes = self.in_shape[1:]
+        windows = torch.cartesian_prod(*(torch.arange(count) for count in self.out_shape[1:]))
+        taps = torch.cartesian_prod(*(torch.arange(size) for size in self.kernel_size))
+        windows, taps = windows.reshape(-1, 1, len(sizes)), taps.reshape(1, -1, len(sizes))
+        at = windows * torch.tensor(self.stride) - torch.tensor(self.padding) + taps * torch.tensor(self.dilation)
+        inside = ((at >= 0) & (at < torch.tensor(sizes))).all(dim=2)
+        strides = torch.tensor([math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))])
+        return torch.where(inside, (at * strides).sum(dim=2), 0), inside
+
+    @cached_property
     def overlap(self) -> int:
         """The largest number of windows that share a unit; its root is the Lipschitz constant (L7.3)."""
         axes = zip(

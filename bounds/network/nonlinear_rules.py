@@ -35,7 +35,7 @@ def elu(shape: Shape, alpha: float = 1.0, scale: float = 1.0, input_scale: float
 
 def softplus(shape: Shape, beta: float = 1.0, threshold: float = 20.0) -> Nonlinearities | None:
     """Softplus; torch's linear branch above the default threshold is within 3e-9 / beta of it."""
-    return activation("softplus", shape, beta=beta) if threshold == 20 else None
+    return activation("softplus", shape, beta=beta) if threshold == 20 and beta > 0 else None
 
 
 def gelu(shape: Shape, approximate: str = "none") -> Nonlinearities:

@@ -1,21 +1,14 @@
-"""Made-up records in the shape that evaluation and comparison write, for the figures and tables to show."""
+"""Made-up records in the shape that an evaluation writes, for the figures and tables to show."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from figures import write
+from tests.figures.verifications import verification
+
 LAYERS = ("features.conv1", "features.conv2", "classifier.fc1", "classifier.fc2")
-SURROGATES = {  # name: (slope of the mean surrogate in ε for l2, the same for linf, claimed >= R_lin)
-    "gradient": (0.35, 2.4, False),
-    "margin_jacobian": (0.80, 6.1, True),
-    "spectral": (1.3, None, True),
-    "frobenius": (2.2, None, True),
-    "row_sum": (None, 11.0, True),
-    "entrywise_l1": (None, 37.0, True),
-    "operator_inf": (None, 8.0, True),
-    "operator_2": (1.3, 14.0, True),
-}
 
 
 def _value(raw_log10: float, *, trivial: float = 1.0, margin: float = 1.0) -> dict[str, Any]:
@@ -170,60 +163,15 @@ def evaluation(name: str = "cnn-plain", *, shift: float = 0.0, gap: float | None
     }
 
 
-def comparison(name: str = "cnn-plain", *, strength: float = 1.0) -> dict[str, Any]:
-    """A comparison record in two norms at four radii; `strength` scales every slope in ε."""
-    results = []
-    for norm, radii in (("l2", (0.05, 0.1, 0.2, 0.4)), ("linf", (0.01, 0.02, 0.04, 0.08))):
-        for eps in radii:
-            slopes = {k: (a if norm == "l2" else b, c) for k, (a, b, c) in SURROGATES.items()}
-            tightest = slopes["margin_jacobian"][0]
-            assert tightest is not None
-            attack = 0.09 + strength * eps * tightest * 0.62 + 0.7 * (strength * eps * tightest) ** 2
-            results.append(
-                {
-                    "norm": norm,
-                    "box": [0, 1],
-                    "eps": eps,
-                    "clean_loss": 0.09,
-                    "attack_loss": {"mean": attack, "values": [attack] * 5},
-                    "accuracy": 0.9712,
-                    "attacked_accuracy": max(0.0, 0.9712 - strength * eps * tightest * 0.5),
-                    "certified_accuracy": max(0.0, 0.9712 - strength * eps * tightest * 2.5),
-                    "surrogates": {
-                        k: _verdicts(0.09 + strength * slope * eps, attack, upper)
-                        for k, (slope, upper) in slopes.items()
-                        if slope is not None
-                    },
-                }
-            )
-    return {
-        "format": "jacobound-comparison",
-        "version": 1,
-        "model": name,
-        "data": "mnist",
-        "samples": 500,
-        "seed": 0,
-        "results": results,
-    }
-
-
-def _verdicts(mean: float, attack: float, upper: bool) -> dict[str, Any]:
-    refuted = round(500 * min(0.9, max(0.0, attack - mean) * 3))
-    proved = round((500 - refuted) * math.exp(-2 * attack)) if upper else 0
-    return {
-        "mean": mean,
-        "refuted": refuted,
-        "proved": proved,
-        "undecided": 500 - refuted - proved,
-        "upper": upper,
-    }
+# The figures that `records` can fill.
+KINDS = [kind for kind in write.KINDS if kind.source != "alignment"]
 
 
 def records() -> list[dict[str, Any]]:
-    """Two models, evaluated and compared."""
+    """Two models, evaluated and verified."""
     return [
         evaluation("cnn-plain"),
         evaluation("cnn-jacobian", shift=-2.3, gap=-0.0013),
-        comparison("cnn-plain"),
-        comparison("cnn-jacobian", strength=0.4),
+        verification("cnn-plain", samples=100),
+        verification("cnn-jacobian", samples=100, strength=0.4),
     ]

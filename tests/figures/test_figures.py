@@ -25,9 +25,9 @@ from figures import write
 from figures.bounds_figure import axis_limits, bounds_figure
 from figures.layers_figure import layers_figure
 from figures.style import PALETTE, layer_colours, shorten, spread, text_width
-from figures.surrogates_figure import surrogates_figure
 from figures.write import make_figures, render, write_figures
-from tests.figures.examples import comparison, evaluation, records
+from tests.figures.examples import KINDS, evaluation, records
+from tests.figures.verifications import hostile
 
 
 def texts(figure: Figure) -> list[str]:
@@ -50,9 +50,19 @@ def drawn_x(figure: Figure, marker: str) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("name", ["bounds", "layers", "surrogates"])
-def test_no_text_overlaps_another_or_is_tiny(name: str) -> None:
-    figure = make_figures(records())[name]
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_no_text_overlaps_another_or_is_tiny(kind: write.Kind) -> None:
+    check_texts(kind.draw(kind.fitting(records())))
+
+
+@pytest.mark.parametrize("odd", hostile())
+def test_odd_verifications_are_legible_too(odd: str) -> None:
+    for figure in make_figures([hostile()[odd]]).values():
+        check_texts(figure)
+
+
+def check_texts(figure: Figure) -> None:
+    """No text is tiny or lies on another one."""
     FigureCanvasAgg(figure).draw()
     unseen = {tick.label1 for axes in figure.axes for tick in ticks_out_of_view(axes)}
     found = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in unseen]
@@ -110,11 +120,14 @@ def test_a_deep_network_has_a_long_axis_instead_of_arrows() -> None:
 def test_records_with_nothing_to_show_still_make_figures() -> None:
     empty = evaluation()
     empty["rows"] = [row for row in empty["rows"] if row["status"] != "value"]
-    quiet = comparison()
-    quiet["results"] = []
     assert "no bound with a per-layer form applies" in texts(layers_figure([empty]))
-    for figure in make_figures([empty, quiet]).values():
+    for figure in make_figures([empty]).values():
         assert render(figure, "png").startswith(b"\x89PNG")
+
+
+def test_a_record_without_results_or_examples_fills_no_figure() -> None:
+    assert not make_figures([hostile()["nothing"]])
+    assert "attack-images" not in make_figures([hostile()["one sample"]])
 
 
 def test_bars_add_up_to_one_and_name_the_layers() -> None:
@@ -129,32 +142,15 @@ def test_bars_add_up_to_one_and_name_the_layers() -> None:
     assert {f"{k + 1}: {name}" for k, name in enumerate(record["model"]["layers"])} <= set(texts(figure))
 
 
-def test_surrogate_lines_hold_the_means_and_crosses_the_refuted() -> None:
-    record = comparison()
-    figure = surrogates_figure([record])
-    for axes, norm in zip(figure.axes, ("l2", "linf"), strict=True):
-        results = [r for r in record["results"] if r["norm"] == norm]
-        lines = [tuple(line.get_ydata()) for line in axes.get_lines()]
-        for name in results[0]["surrogates"]:
-            assert tuple(r["surrogates"][name]["mean"] for r in results) in lines
-        assert tuple(r["attack_loss"]["mean"] for r in results) in lines
-        crosses = sum(len(line.get_xdata()) for line in axes.get_lines() if line.get_marker() == "x")
-        assert crosses == sum(bool(s["refuted"]) for r in results for s in r["surrogates"].values()) > 0
-        dashed = [line for line in axes.get_lines() if line.get_linestyle() == "--"]
-        assert len(dashed) == 1  # the gradient row, not claimed to be an upper bound
-
-
 def test_files_are_vector_pdf_with_embedded_fonts_and_finite_png(tmp_path: Path) -> None:
     paths = write_figures(records(), tmp_path / "new" / "folder")
-    assert {path.name for path in paths} == {
-        f"{name}.{suffix}" for name in ("bounds", "layers", "surrogates") for suffix in ("pdf", "png")
-    }
+    assert {path.name for path in paths} == {f"{kind.name}.{suffix}" for kind in KINDS for suffix in ("pdf", "png")}
     assert sorted(paths) == sorted((tmp_path / "new" / "folder").iterdir())
     for path in paths:
         if path.suffix == ".pdf":
             content = path.read_bytes()
             assert b"/FontFile2" in content  # a TrueType font program is embedded
-            assert b"/Subtype /Image" not in content
+            assert (b"/Subtype /Image" in content) is (path.stem == "attack-images")
             streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
             page = max((_inflated(stream) for stream in streams), key=lambda s: s.count(b" Tj") + s.count(b" TJ"))
             assert b" Tj" in page or b" TJ" in page  # text is text

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from figures import latex, tables
+from figures import latex, tables, verification_tables
 from figures.numbers import decimal, exponent, power
 from figures.report import report, write_report
-from tests.figures.examples import comparison, evaluation, records
+from tests.figures.examples import KINDS, evaluation, records
+from tests.figures.verifications import hostile, verification
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -79,18 +80,21 @@ def test_every_row_reason_layer_and_setting_appears(page: Reader) -> None:
             assert setting in page.text
 
 
-def test_every_verdict_count_and_accuracy_appears() -> None:
-    record = comparison()
-    document = report([record])
-    for result in record["results"]:
-        assert f">{100 * result['attacked_accuracy']:.1f}\N{NARROW NO-BREAK SPACE}%<" in document
-        for s in result["surrogates"].values():
-            cells = "".join(f'<td class="n">{n}</td>' for n in (s["refuted"], s["proved"], s["undecided"]))
-            assert cells in document
+@pytest.mark.parametrize("odd", ["failed", "no certificates", "long name"])
+def test_every_cell_remark_and_setting_of_a_verification_appears(odd: str) -> None:
+    record = hostile()[odd]
+    shown = read(report([record]))
+    for sheet in verification_tables.sheets(record):
+        assert sheet.title in shown.text
+        for _, cells in sheet.lines():
+            assert all(cell in shown.text for cell in cells)
+    for remark in verification_tables.remarks(record):
+        assert remark in shown.text
+    assert record["model"]["name"] in shown.text
 
 
 def test_the_page_needs_nothing_from_outside_and_describes_its_figures(page: Reader) -> None:
-    assert len(page.images) == 3
+    assert len(page.images) == len(KINDS)
     assert all(address.startswith(("data:image/svg+xml;base64,", "#")) for address in page.addresses)
     assert {address[1:] for address in page.addresses if address[0] == "#"} <= set(page.ids)
     assert len(set(page.ids)) == len(page.ids)
@@ -109,7 +113,8 @@ def test_names_are_escaped() -> None:
 
 def test_a_record_of_one_kind_is_enough() -> None:
     assert len(read(report([evaluation()])).images) == 2
-    assert len(read(report([comparison()])).images) == 1
+    assert len(read(report([verification(samples=20)])).images) == 4
+    assert not read(report([hostile()["nothing"]])).images
 
 
 def test_the_report_is_written_whole(tmp_path: Path) -> None:

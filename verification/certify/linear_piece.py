@@ -1,23 +1,35 @@
-"""Radius of the linear piece around an input: inside it the network is exactly affine (theory L2.2)."""
+"""Radius of the linear piece around an input: inside it the network is exactly affine (theory L2.2).
+
+Rounding. A unit's value at x lies in an interval (enclosure.py); of this the end nearest to 0 is used. Gradients are
+propagated forwards together with bounds e_u >= ‖computed - exact gradient of u‖_q. Through a segment these obey
+e <- |W| (e + gamma ‖gradient‖_q), by the triangle inequality over the units that a unit reads. The quotient of the two,
+|h| from below by ‖gradient‖ + e, is at most the exact distance.
+"""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from bounds.errors import InputError
 from bounds.network import TracedNetwork
-from bounds.network.nodes import Input, Opaque
+from bounds.network.nodes import Add, Input, Opaque
 from bounds.network.nonlinear import Activation, MaxPool, Nonlinear
 from bounds.network.segment import Segment
 from verification.attack_set import AttackSet
+from verification.certify.enclosure import Enclosure, Interval, enclose
+from verification.certify.rounding import UNDERFLOW, absolute, gamma, sums
 
 PIECEWISE_LINEAR = ("relu", "leaky_relu")
 TANGENTS = 1024  # tangent vectors propagated at once: memory against speed
+TINY = 2.0**-500  # more than a norm can lose to squares that underflow
+CONSTANT = 2.0**-400  # a unit that moves by less per unit of delta is constant as far as any float64 number can tell
+
+Gradient = tuple[Tensor, Tensor]  # of every unit along the d inputs, (n·d, *shape), and the bounds e, (n, *shape)
 
 
 def why_not_piecewise_linear(network: TracedNetwork) -> str | None:
@@ -43,8 +55,8 @@ def linear_piece_radius(
     """r(x) = min over hidden units u of |h_u(x)| / ‖∇_x h_u(x)‖_q (theory L2.2).
 
     For ‖delta‖_p <= r(x) no unit crosses its kink, so f(x + delta) = f(x) + J(x) delta. A max-pool counts the
-    lead of each winner over each of its rivals; a unit with zero gradient counts +inf; a unit on its kink
-    gives 0.
+    lead of each winner over each of its rivals; a unit with zero gradient counts +inf, and so do two that tie
+    without gradients, such as the zeros behind a ReLU; another unit on its kink gives 0.
 
     Args:
         network: every nonlinearity ReLU, leaky ReLU or max-pool; joins are fine.
@@ -55,10 +67,18 @@ def linear_piece_radius(
         progress: called with (samples done, samples).
 
     Returns:
-        (n,), float64, input units; exact to rounding where not below `smallest`. +inf without nonlinearities.
+        (n,), float64, input units; a lower bound where not below `smallest`, rounding included, and exact up to it.
+        +inf without nonlinearities.
 
     Raises:
         InputError: if the network is not piecewise linear; says why.
+
+    >>> from bounds.network import trace
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.ReLU(), torch.nn.Linear(1, 2))
+    >>> model[0].weight.data, model[0].bias.data = torch.tensor([[3.0, 4.0]]), torch.tensor([-5.0])
+    >>> x = torch.tensor([[2.0, 0.0]])
+    >>> round(linear_piece_radius(trace(model, x), x, "l2").item(), 12)
+    0.2
     """
     why_not = why_not_piecewise_linear(network)
     if why_not is not None:
@@ -67,88 +87,86 @@ def linear_piece_radius(
     radii = []
     at_once = max(1, TANGENTS // x[0].numel())
     for start in range(0, len(x), at_once):
-        radii.append(_chunk_radius(network, x[start : start + at_once].double(), q, smallest))
+        at_x = enclose(network, x[start : start + at_once], AttackSet(norm, 0.0))
+        radii.append(_chunk_radius(at_x, q, smallest))
         if progress is not None:
             progress(min(start + at_once, len(x)), len(x))
     return torch.cat(radii)
 
 
-def _chunk_radius(network: TracedNetwork, x: Tensor, q: float, smallest: float) -> Tensor:
-    """Forward mode: a node's value h, (n, *shape), and its derivatives along the d inputs, (n·d, *shape)."""
-    d = x[0].numel()
-    identity = torch.eye(d, dtype=torch.float64).repeat(len(x), 1).reshape(-1, *x.shape[1:])
-    values = [(x, identity)]
-    radius = torch.full((len(x),), math.inf, dtype=torch.float64)
-    for node in network.nodes:
-        operation, sources = node.operation, [values[source] for source in node.inputs]
-        if isinstance(operation, Input):
-            continue
+def _chunk_radius(at_x: Enclosure, q: float, smallest: float) -> Tensor:
+    """Forward mode, node by node."""
+    n, d = len(at_x.x), at_x.x[0].numel()
+    identity = torch.eye(d, dtype=torch.float64).repeat(n, 1).reshape(-1, *at_x.x.shape[1:])
+    gradients: list[Gradient] = [(identity, torch.zeros_like(at_x.x))]
+    radius = torch.full((n,), math.inf, dtype=torch.float64)
+    for position, node in enumerate(at_x.network.nodes):
+        operation, sources = node.operation, [gradients[source] for source in node.inputs]
         if isinstance(operation, Segment):
-            (h, tangent) = sources[0]
-            values.append((operation(h), operation.linear(tangent)))
+            (tangent, error) = sources[0]
+            lost = absolute(operation, error + gamma(operation) * _sizes(tangent, n, q))
+            gradients.append((operation.linear(tangent), lost))
         elif isinstance(operation, Nonlinear):
-            (h, tangent) = sources[0]
-            for part in operation.parts:
+            gradient = sources[0]
+            for number, part in enumerate(operation.parts):
                 step = _activate if isinstance(part, Activation) else _pool
-                h, tangent, here = step(part, h, tangent, q)  # type: ignore[arg-type]
+                here, gradient = step(part, at_x.parts[position, number], gradient, q)  # type: ignore[arg-type]
                 radius = torch.minimum(radius, here)
-            values.append((h, tangent))
+            gradients.append(gradient)
             if bool((radius <= smallest).all()):
                 return radius
-        else:  # a sum or concatenation acts on values and derivatives alike
+        elif not isinstance(operation, Input):  # a sum or concatenation acts on values and derivatives alike
             assert not isinstance(operation, Opaque)
-            branches, tangents = zip(*sources, strict=True)
-            values.append((operation(*branches), operation(*tangents)))
+            tangents, errors = zip(*sources, strict=True)
+            joined = operation(*tangents)
+            if isinstance(operation, Add):
+                errors = tuple(error + sums(2) * _sizes(tangent, n, q) for tangent, error in sources)
+                operation = replace(operation, coefficient=abs(operation.coefficient))
+            gradients.append((joined, operation(*errors) * (1 + sums(4)) + UNDERFLOW))
     return radius
 
 
-def _distance(h: Tensor, tangent: Tensor, q: float) -> Tensor:
-    """Smallest |h_u| / ‖∇h_u‖_q over the units u, per sample."""
-    gradient = torch.linalg.vector_norm(tangent.reshape(len(h), -1, *h.shape[1:]), q, dim=1)
-    return torch.where(gradient > 0, h.abs() / gradient, math.inf).flatten(1).amin(dim=1)
+def _sizes(tangent: Tensor, n: int, q: float) -> Tensor:
+    """‖gradient‖_q of every unit from above, (n, *shape)."""
+    by_sample = tangent.reshape(n, -1, *tangent.shape[1:])
+    norms: Tensor = torch.linalg.vector_norm(by_sample, q, dim=1)
+    return norms * (1 + sums(by_sample.shape[1] + 4)) + TINY
 
 
-def _activate(activation: Activation, h: Tensor, tangent: Tensor, q: float) -> tuple[Tensor, Tensor, Tensor]:
-    side = torch.where(h > 0, torch.ones_like(h), -torch.ones_like(h))
+def _distance(low: Tensor, high: Tensor, moves: Tensor) -> Tensor:
+    """Smallest |h_u| / ‖∇h_u‖_q over the units u, per sample, from below; `moves` bounds the gradients."""
+    nearest = torch.maximum(low, -high).clamp(min=0)
+    return torch.where(moves > CONSTANT, nearest / moves * (1 - sums(2)), math.inf).flatten(1).amin(dim=1)
+
+
+def _activate(activation: Activation, interval: Interval, gradient: Gradient, q: float) -> tuple[Tensor, Gradient]:
+    (low, high), (tangent, error) = interval, gradient
+    n, size = len(low), _sizes(tangent, len(low), q)
+    side = torch.where(low + high > 0, torch.ones_like(low), -torch.ones_like(low))
     slope = activation(side) * side  # phi(1) = 1, and -phi(-1) is the slope on the negative side
-    by_sample = tangent.reshape(len(h), -1, *h.shape[1:])
-    return activation(h), (by_sample * slope[:, None]).reshape(tangent.shape), _distance(h, tangent, q)
+    by_sample = tangent.reshape(n, -1, *low.shape[1:]) * slope[:, None]
+    lost = slope.abs() * (error + sums(1) * size) * (1 + sums(3)) + UNDERFLOW
+    return _distance(low, high, size + error), (by_sample.reshape(tangent.shape), lost)
 
 
-def _pool(pool: MaxPool, h: Tensor, tangent: Tensor, q: float) -> tuple[Tensor, Tensor, Tensor]:
-    windows, valid = _windows(pool)
-    h, tangent = h.flatten(2), tangent.flatten(2)
-    candidates = h[:, :, windows].masked_fill(~valid, -math.inf)  # (n, channels, windows, taps)
+def _pool(pool: MaxPool, interval: Interval, gradient: Gradient, q: float) -> tuple[Tensor, Gradient]:
+    windows, valid = pool.windows
+    low, high, error = (part.flatten(2) for part in (*interval, gradient[1]))
+    n, tangent = len(low), gradient[0].flatten(2)
+    candidates = (low + high)[:, :, windows].masked_fill(~valid, -math.inf)  # (n, channels, windows, taps)
     winner = windows.expand_as(candidates).gather(3, candidates.argmax(dim=3, keepdim=True))[..., 0]
-    best = h.gather(2, winner)
-    best_tangent = tangent.gather(2, winner.repeat_interleave(len(tangent) // len(h), dim=0))
-    radius = torch.full((len(h),), math.inf, dtype=torch.float64)
+    best_low, best_high, best_error = (part.gather(2, winner) for part in (low, high, error))
+    best_tangent = tangent.gather(2, winner.repeat_interleave(len(tangent) // n, dim=0))
+    best_size = _sizes(best_tangent, n, q)
+    radius = torch.full((n,), math.inf, dtype=torch.float64)
     for rival, is_inside in zip(windows.T, valid.T, strict=True):
-        lead, lead_tangent = best - h[:, :, rival], best_tangent - tangent[:, :, rival]
-        lead_tangent = lead_tangent.masked_fill(~is_inside, 0.0)  # padding never wins
-        radius = torch.minimum(radius, _distance(lead, lead_tangent, q))
+        lead_low, lead_high = best_low - high[:, :, rival], best_high - low[:, :, rival]
+        rounding = sums(2) * (lead_low.abs() + lead_high.abs()) + UNDERFLOW
+        both = best_size + _sizes(tangent[:, :, rival], n, q) + best_error + error[:, :, rival]
+        size = _sizes(best_tangent - tangent[:, :, rival], n, q) + sums(2) * both + best_error + error[:, :, rival]
+        # Padding never wins, a unit is no rival of itself, and two constants stay apart or stay equal.
+        counts = is_inside & (rival != winner) & (both > 4 * CONSTANT)
+        distance = _distance(lead_low - rounding, lead_high + rounding, torch.where(counts, size, 0.0))
+        radius = torch.minimum(radius, distance)
     shape = pool.out_shape
-    return best.reshape(-1, *shape), best_tangent.reshape(-1, *shape), radius
-
-
-def _windows(pool: MaxPool) -> tuple[Tensor, Tensor]:
-    """Flat input position of every tap of every window, and whether it is inside; (windows, taps)."""
-    sizes, windows = pool.in_shape[1:], pool.out_shape[1:]
-    index, valid = [], []
-    for window in itertools.product(*(range(count) for count in windows)):
-        taps = itertools.product(*(range(count) for count in pool.kernel_size))
-        for tap in taps:
-            position = [
-                w * stride - padding + t * dilation
-                for w, stride, padding, t, dilation in zip(
-                    window, pool.stride, pool.padding, tap, pool.dilation, strict=True
-                )
-            ]
-            inside = all(0 <= at < size for at, size in zip(position, sizes, strict=True))
-            flat = 0
-            for at, size in zip(position, sizes, strict=True):
-                flat = flat * size + at
-            index.append(flat if inside else 0)
-            valid.append(inside)
-    shape = (math.prod(windows), math.prod(pool.kernel_size))
-    return torch.tensor(index).reshape(shape), torch.tensor(valid).reshape(shape)
+    return radius, (best_tangent.reshape(-1, *shape), best_error.reshape(-1, *shape))

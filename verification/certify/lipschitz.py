@@ -1,10 +1,9 @@
-"""Certificate from the global Lipschitz constant: margins that no perturbation in the ball can undercut."""
+"""Certificate from the global Lipschitz constant: leads that no perturbation in the ball can undercut."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,66 +11,67 @@ from torch import Tensor
 from bounds.errors import InputError
 from bounds.network import Segment, TracedNetwork
 from verification.attack_set import AttackSet
+from verification.certify.certificate import Certificate
+from verification.certify.enclosure import enclose
+from verification.certify.rounding import absolute, gamma, sums
 
-# Relative allowance, outwards, for the float64 rounding of logits and products of norms.
-ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """Bounds over the whole ball, float64.
-
-    Attributes:
-        margin: lower bound of the worst-case margin, (n,), logits.
-        loss: upper bound of the robust cross-entropy, (n,), nats.
-    """
-
-    margin: Tensor
-    loss: Tensor
+TINY = 2.0**-500  # more than a norm can lose to squares that underflow
 
 
-def certified_margins(
-    network: TracedNetwork, s_upper: Sequence[float], x: Tensor, y: Tensor, norm: str, eps: float
+def lipschitz_lead(
+    network: TracedNetwork, s_upper: Sequence[float], x: Tensor, y: Tensor, attack_set: AttackSet
 ) -> Certificate:
     """Certify z_y - z_k - eps_2·Π_{i<L} s_i rho_i·‖row_k(W_L) - row_y(W_L)‖_2 for every rival k.
 
     eps_2 = eps·max(1, d^{1/2-1/p}) is the radius of an ℓ2 ball that contains the attack ball. With one layer
     the rows' dual norm ‖·‖_q and eps are used instead, which is exact. The bounds hold for the plain ball,
-    hence also for its intersection with a box, and include a relative rounding allowance of 1e-9.
+    hence also for its intersection with a box.
+
+    Rounding: the logits at x come as intervals (enclosure.py). A row W_L^T e_k errs by gamma·|W_L|^T e_k in every
+    entry; any norm of this is at most its 1-norm, gamma·(|W_L| 1)_k. Norms, of d terms, and products are rounded up.
 
     Args:
         network: a chain of layers.
         s_upper: certified upper ends of the operator norms of layers 1..L; the last one is not used.
         x: inputs, (n, *shape).
         y: labels, (n,).
-        norm: "l2", "linf" or "l1".
-        eps: radius, input units.
+        attack_set: the perturbations; its box is not used.
 
     Returns:
-        Side: lower bound of the worst-case margin, upper bound of the robust cross-entropy.
+        Lower bounds of the leads; no cap.
 
     Raises:
         InputError: if the network is not a chain, or the number of norms is not its depth.
+
+    >>> from bounds.network import trace
+    >>> model = torch.nn.Linear(2, 2, bias=False)
+    >>> model.weight.data = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    >>> x = torch.tensor([[1.0, 0.0]])
+    >>> found = lipschitz_lead(trace(model, x), [4.0], x, torch.tensor([0]), AttackSet("l2", 0.1))
+    >>> [round(lead, 9) for lead in found.lead[0].tolist()]
+    [0.0, 2.5]
     """
-    attack_set = AttackSet(norm, eps)
     segments = [part for part in network.chain if isinstance(part, Segment)]
     if len(s_upper) != len(segments):
         raise InputError(f"{len(s_upper)} operator norms given for {len(segments)} layers")
-    last = segments[-1]
-    rows = last.adjoint(torch.eye(network.outputs, dtype=torch.float64)).flatten(1)
     if len(segments) == 1:
-        reach, exponent = eps, attack_set.q
+        reach, exponent = attack_set.eps, attack_set.q
     else:
         widening = max(1.0, network.architecture.d ** (0.5 - 1 / attack_set.p))
         rhos = [nonlinearity.rho for nonlinearity in network.architecture.nonlinearities]
         lipschitz = math.prod(s_upper[:-1]) * math.prod(rhos)
-        reach, exponent = (eps * widening * lipschitz if eps > 0 else 0.0), 2.0
-    apart = torch.cdist(rows, rows, p=exponent, compute_mode="donot_use_mm_for_euclid_dist")
-    logits = network(x.double())
-    lead = logits.gather(1, y[:, None]) - logits  # z_y - z_k
-    allowance = ROUNDING * (1 + logits.abs().amax(dim=1, keepdim=True))
-    # 0 where the rows agree, also when the product of norms overflows.
-    loss_of_lead = torch.where(apart[y] > 0, reach * apart[y] * (1 + ROUNDING), 0.0)
-    worst = (lead - loss_of_lead - allowance).scatter(1, y[:, None], 0.0)
-    rivals = worst.scatter(1, y[:, None], math.inf)
-    return Certificate(rivals.amin(dim=1), (-worst).logsumexp(dim=1))
+        reach, exponent = (attack_set.eps * widening * lipschitz if attack_set.eps > 0 else 0.0), 2.0
+    lost = reach * _apart(segments[-1], exponent)[y] * (1 + sums(2 * len(network.chain) + 8))
+    low, high = enclose(network, x, AttackSet(attack_set.norm, 0.0)).values[-1]
+    lead = low.gather(1, y[:, None]) - high - lost
+    lead = (lead - sums(4) * (low.abs() + high.abs() + lead.abs())).scatter(1, y[:, None], 0.0)
+    return Certificate(lead, torch.full((len(x),), math.inf, dtype=torch.float64))
+
+
+def _apart(last: Segment, exponent: float) -> Tensor:
+    """‖row_k(W_L) - row_y(W_L)‖ of all pairs, (K, K), from above."""
+    rows = last.adjoint(torch.eye(last.d_out, dtype=torch.float64).reshape(-1, *last.out_shape)).flatten(1)
+    norms = torch.cdist(rows, rows, p=exponent, compute_mode="donot_use_mm_for_euclid_dist")
+    ones = torch.ones(1, *last.in_shape, dtype=torch.float64)
+    error = gamma(last) * absolute(last, ones).flatten()
+    return (norms + error[:, None] + error + TINY) * (1 + sums(last.d_in + 6))

@@ -1,178 +1,385 @@
-"""Certificate by linear relaxation: one backward pass of linear bounds through a chain with ReLU-type activations.
+"""Linear relaxation, backwards: lower bounds over the attack set of linear functions of a network's values.
 
-The hidden units' ranges come from the global Lipschitz constants of the layers before them, times the norm of each
-unit's own row: cheap, and exact for the first layer. In narrow layers they are tightened by the relaxation itself.
-Between its ends a unit is replaced by two lines, chosen by the sign of its coefficient; the margin is then bounded
-below by a linear function of the input, whose minimum over the ball is exact. This is CROWN's backward pass (Zhang et
-al. 2018) with those ranges.
+Going backwards through the graph, a linear function of a node's value becomes one of its inputs' values: exactly
+through affine operations, and with a line below or above each unit, by the sign of its coefficient, through
+nonlinearities (CROWN, Zhang et al. 2018). At the input the minimum over the attack set is its support function. The
+hidden units' intervals that the lines need are found by the same pass, from the input on. A unit of a convolution
+reads a window only: the pass keeps the coefficients of the units that a group of rows can reach, and small dense
+matrices for the windows.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
-from bounds.measure import row_norms
 from bounds.network import Segment, TracedNetwork
-from bounds.network.nonlinear import Activation, Nonlinear
-from verification.attack_set import AttackSet
-from verification.certify.lipschitz import ROUNDING, Certificate
+from bounds.network.nodes import Add, Concatenate
+from bounds.network.nonlinear import Activation, MaxPool, Nonlinear
+from bounds.network.operators import Convolution, TransposedConvolution
+from verification.certify import max_pool
+from verification.certify.enclosure import Enclosure, Interval
+from verification.certify.lines import Lines, lines
+from verification.certify.rounding import gamma, outwards, sums
 
-CHUNK = 16  # samples whose coefficients are held at a time
-NARROW = 256  # units of a layer up to which their ranges are tightened
+ENTRIES = 2**22  # coefficients held at a time, 32 MiB of float64
+PIECEWISE_LINEAR = ("relu", "leaky_relu")
 
-
-def why_not_relaxed(network: TracedNetwork) -> str | None:
-    """Why the certificate is not available for a network; None where it is."""
-    if network.architecture.obstacles:
-        obstacle = network.architecture.obstacles[0]
-        return f"{obstacle.name}; {obstacle.remedy}"
-    for phi, facts in zip(_nonlinear(network), network.architecture.nonlinearities, strict=True):
-        if len(phi.parts) != 1 or not isinstance(phi.parts[0], Activation) or not facts.homogeneous or facts.rho > 1:
-            return f"{facts.name} is not ReLU or leaky ReLU"
-    return None
+# (node, part) of a nonlinearity, the units in question -> the lines around them.
+Key = tuple[int, int]
+LinesOf = Callable[[Enclosure, Key, Tensor | None], Lines]
 
 
 @dataclass(frozen=True)
-class Relaxation:
-    """The certificate for one network, norm and radius.
+class Functionals:
+    """Linear functions of one node's value.
 
     Attributes:
-        network: a chain with ReLU or leaky ReLU.
-        ball: the attack set; bounds hold for the plain ball, hence also for its intersection with the box.
-        ranges: how far each hidden unit can move, one tensor per nonlinearity.
+        coefficients: (n or 1, rows, units).
+        units: the flat positions of those units; None for all of them, in order.
     """
 
-    network: TracedNetwork
-    ball: AttackSet
-    ranges: tuple[Tensor, ...]
+    coefficients: Tensor
+    units: Tensor | None = None
 
-    def certify(self, x: Tensor, y: Tensor) -> Certificate:
-        """Lower bound of the worst-case margin and upper bound of the robust cross-entropy.
-
-        Args:
-            x: inputs, (n, *input_shape), input units.
-            y: labels, (n,).
-        """
-        parts = [self._lead(*part) for part in zip(x.double().split(CHUNK), y.split(CHUNK), strict=True)]
-        worst = torch.cat(parts)
-        rivals = worst.scatter(1, y[:, None], math.inf)
-        return Certificate(rivals.amin(dim=1), (-worst.scatter(1, y[:, None], 0.0)).logsumexp(dim=1))
-
-    def _lead(self, x: Tensor, y: Tensor) -> Tensor:
-        """Lower bounds of z_y - z_k over the ball, (n, K)."""
-        unit = torch.eye(self.network.outputs, dtype=torch.float64)
-        return self._minimum(unit[y][:, None] - unit[None], self._hidden(x), x)
-
-    def _hidden(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Lower and upper bounds of the pre-activations over the ball, layer by layer."""
-        bounds: list[tuple[Tensor, Tensor]] = []
-        for centre, reach in zip(_pre_activations(self.network, x), self.ranges, strict=False):
-            slack = ROUNDING * (1 + centre.abs())
-            low, high = centre - reach - slack, centre + reach + slack
-            if bounds and reach.numel() <= NARROW:
-                unit = torch.eye(reach.numel(), dtype=torch.float64).reshape(1, -1, *reach.shape)
-                unit = unit.expand(len(x), *unit.shape[1:])
-                below, above = self._minimum(unit, bounds, x), -self._minimum(-unit, bounds, x)
-                low = torch.maximum(low, below.reshape(low.shape))
-                high = torch.minimum(high, above.reshape(high.shape))
-            bounds.append((low, high))
-        return bounds
-
-    def _minimum(self, coefficients: Tensor, hidden: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
-        """Lower bounds over the ball of linear functions of the pre-activations that follow the bounded ones.
-
-        Args:
-            coefficients: (n, rows, *out_shape) of layer len(hidden) + 1.
-            hidden: bounds of the pre-activations of the layers before.
-            x: centres.
-        """
-        segments, activations = _segments(self.network), _nonlinear(self.network)
-        segment = segments[len(hidden)]
-        constant = _contracted(coefficients, segment.offset.expand(len(x), *segment.out_shape))
-        size = constant.abs()  # of everything summed so far, for the rounding allowance
-        coefficients = _pulled_back(segment, coefficients)
-        for i in range(len(hidden) - 1, -1, -1):
-            lower, upper, intercept = _lines(activations[i].parts[0], *hidden[i])
-            positive, negative = coefficients.clamp(min=0), coefficients.clamp(max=0)
-            shift = _contracted(negative, intercept)
-            coefficients = positive * lower[:, None] + negative * upper[:, None]
-            offset = _contracted(coefficients, segments[i].offset.expand_as(lower))
-            constant, size = constant + shift + offset, size + shift.abs() + offset.abs()
-            coefficients = _pulled_back(segments[i], coefficients)
-        at_centre = _contracted(coefficients, x)
-        reach = self.ball.eps * torch.linalg.vector_norm(coefficients.flatten(2), ord=self.ball.q, dim=2)
-        size = size + _contracted(coefficients.abs(), x.abs()) + reach
-        least: Tensor = at_centre + constant - reach - ROUNDING * (1 + size)
-        return least
+    def spread(self, size: int) -> Tensor:
+        """Coefficients of all units, (n or 1, rows, size)."""
+        if self.units is None:
+            return self.coefficients
+        whole = self.coefficients.new_zeros(*self.coefficients.shape[:2], size)
+        whole[:, :, self.units] = self.coefficients
+        return whole
 
 
-def relaxation(network: TracedNetwork, s_upper: Sequence[float], norm: str, eps: float) -> Relaxation:
-    """Prepares the certificate: how far every hidden unit can move over the ball.
+@dataclass(frozen=True)
+class Block:
+    """Rows of a segment that read the same units.
 
-    |change of unit r of layer i| <= eps_2 Prod_{j<i} s_j rho_j ‖row_r(W_i)‖_2, with eps_2 = eps max(1, d^{1/2-1/p});
-    in the first layer eps ‖row_r‖_q, which is exact for p = 2 and p = inf.
+    Attributes:
+        rows: flat positions in the segment's output.
+        functionals: these rows as functions of the segment's input, (1, rows, units).
+    """
+
+    rows: Tensor
+    functionals: Functionals
+
+
+class Relaxation:
+    """The relaxation of one network; holds the matrices of its convolutions.
 
     Args:
-        network: a chain for which `why_not_relaxed` has no objection.
-        s_upper: certified upper ends of the layers' operator norms.
-        norm: "l2", "linf" or "l1".
-        eps: radius, input units.
+        network: without opaque layers.
     """
-    ball = AttackSet(norm, eps)
-    moved = eps * max(1.0, network.architecture.d ** (0.5 - 1 / ball.p))
-    ranges = []
-    for i, (segment, phi) in enumerate(zip(_segments(network), network.architecture.nonlinearities, strict=False)):
-        euclidean, absolute = row_norms(segment)
-        reach = eps * absolute if i == 0 and norm == "linf" else moved * euclidean
-        ranges.append((reach * (1 + ROUNDING)).reshape(segment.out_shape))
-        moved *= s_upper[i] * phi.rho
-    return Relaxation(network, ball, tuple(ranges))
+
+    def __init__(self, network: TracedNetwork) -> None:
+        self.network = network
+        self._matrices: dict[int, scipy.sparse.csr_matrix] = {}
+        self._blocks: dict[int, list[Block]] = {}
+
+    def tighten(self, enclosure: Enclosure, node: int) -> Interval:
+        """The interval of a node's value by relaxation of everything before it."""
+        low, high = (end.clone() for end in enclosure.values[node])
+        undecided = self._wanted(enclosure, node)
+        segment = self.network.nodes[node].operation
+        source = self.network.nodes[node].inputs[0]
+        for block in self._rows(node):
+            chosen = undecided[block.rows].nonzero()[:, 0]
+            if not len(chosen):
+                continue
+            for part in chosen.split(self._rows_at_once(enclosure, block.functionals)):
+                rows, functionals = block.rows[part], block.functionals
+                above_and_below = torch.cat([functionals.coefficients[:, part], -functionals.coefficients[:, part]], 1)
+                both = Functionals(above_and_below, functionals.units)
+                if isinstance(segment, Segment):
+                    offset = segment.offset.flatten()[rows]
+                    slack = 2 * gamma(segment) * enclosure.magnitudes[node].flatten(1)[:, rows]
+                    lowest = self.minimum(enclosure, source, both) - slack.repeat(1, 2)
+                    below, above = lowest[:, : len(rows)] + offset, offset - lowest[:, len(rows) :]
+                else:
+                    lowest = self.minimum(enclosure, node, both)
+                    below, above = lowest[:, : len(rows)], -lowest[:, len(rows) :]
+                below, above = outwards(below, above)
+                low.flatten(1)[:, rows] = torch.maximum(low.flatten(1)[:, rows], below)
+                high.flatten(1)[:, rows] = torch.minimum(high.flatten(1)[:, rows], above)
+        return low, high
+
+    def minimum(
+        self,
+        enclosure: Enclosure,
+        node: int,
+        functionals: Functionals,
+        lines_of: LinesOf | None = None,
+        multipliers: Mapping[Key, Tensor] | None = None,
+    ) -> Tensor:
+        """Lower bounds over the attack set of linear functions of a node's value.
+
+        The bounds include an allowance for the rounding of all that is computed here: every coefficient that a step
+        produces is taken as it is, and what the step should have produced instead differs by less than the step's
+        gamma times the absolute coefficients paired with the magnitudes of the values (see `rounding`).
+
+        Args:
+            enclosure: intervals of every node before.
+            node: position of the node.
+            functionals: the functions.
+            lines_of: chooses the lines; the best fixed ones by default.
+            multipliers: per (node, part), what to subtract from the coefficients of that part's input,
+                (n, rows, units); sound where the multiplier times the input is nonnegative (branches).
+
+        Returns:
+            (n, rows), float64; differentiable in the multipliers and in what `lines_of` depends on.
+        """
+        return _Walk(self, enclosure, lines_of or best_lines, multipliers or {}).minimum(node, functionals)
+
+    def slack_of_lines(self, enclosure: Enclosure, node: int, functionals: Functionals) -> dict[Key, Tensor]:
+        """What the line above each unit adds to `minimum`, nonpositive, (n, rows, units) per (node, part)."""
+        walk = _Walk(self, enclosure, best_lines, {})
+        walk.minimum(node, functionals)
+        return {key: negative * above for key, (negative, above) in walk.costs.items()}
+
+    def matrix(self, node: int) -> scipy.sparse.csr_matrix:
+        """The matrix W of a segment, (outputs, inputs)."""
+        if node not in self._matrices:
+            segment = self.network.nodes[node].operation
+            assert isinstance(segment, Segment)
+            parts = [
+                scipy.sparse.csr_matrix(segment.adjoint(unit.reshape(-1, *segment.out_shape)).flatten(1).numpy())
+                for unit in torch.eye(segment.d_out, dtype=torch.float64).split(max(1, ENTRIES // segment.d_in))
+            ]
+            self._matrices[node] = scipy.sparse.vstack(parts, format="csr")
+        return self._matrices[node]
+
+    def _wanted(self, enclosure: Enclosure, node: int) -> Tensor:
+        """Which units' intervals matter: with ReLU-type readers only those that may cross 0."""
+        low, high = (end.flatten(1) for end in enclosure.values[node])
+        readers = [reader.operation for reader in self.network.nodes if node in reader.inputs]
+        for reader in readers:
+            first = reader.parts[0] if isinstance(reader, Nonlinear) else None
+            if not (isinstance(first, Activation) and first.key in PIECEWISE_LINEAR):
+                return torch.ones(low.shape[1], dtype=torch.bool)
+        return ((low < 0) & (high > 0)).any(dim=0)
+
+    def _rows_at_once(self, enclosure: Enclosure, functionals: Functionals) -> int:
+        widest = functionals.coefficients.shape[2]
+        if functionals.units is None:
+            widest = max(enclosure.largest(node).shape[1] for node in range(len(enclosure.values)))
+        return max(1, ENTRIES // (2 * len(enclosure.x) * widest))
+
+    def _rows(self, node: int) -> list[Block]:
+        """The rows of a node: of its matrix if it is a segment, else of the identity."""
+        if node not in self._blocks:
+            operation = self.network.nodes[node].operation
+            if isinstance(operation, Segment) and _is_local(operation):
+                self._blocks[node] = _blocks(self.matrix(node))
+            elif isinstance(operation, Segment):
+                unit = torch.eye(operation.d_out, dtype=torch.float64).reshape(-1, *operation.out_shape)
+                whole = Functionals(operation.adjoint(unit).flatten(1)[None])
+                self._blocks[node] = [Block(torch.arange(operation.d_out), whole)]
+            else:
+                self._blocks[node] = self._identity(node)
+        return self._blocks[node]
+
+    def _identity(self, node: int) -> list[Block]:
+        """Identity rows of a join, in the groups of the first segment that feeds it."""
+        segments = [s for s in self.network.nodes[node].inputs if isinstance(self.network.nodes[s].operation, Segment)]
+        size = torch.Size(_out_shape(self.network, node)).numel()
+        groups = [block.rows for block in self._rows(segments[0])] if segments else [torch.arange(size)]
+        if sum(map(len, groups)) != size:  # a concatenation
+            groups = [torch.arange(size)]
+        return [Block(rows, Functionals(torch.eye(len(rows), dtype=torch.float64)[None], rows)) for rows in groups]
 
 
-def _segments(network: TracedNetwork) -> list[Segment]:
-    return [part for part in network.chain if isinstance(part, Segment)]
+class _Walk:
+    """One backward pass: the functionals that wait at each node, and the sums collected so far."""
+
+    def __init__(
+        self, relaxation: Relaxation, enclosure: Enclosure, lines_of: LinesOf, multipliers: Mapping[Key, Tensor]
+    ) -> None:
+        self.relaxation, self.enclosure = relaxation, enclosure
+        self.lines_of, self.multipliers = lines_of, multipliers
+        self.costs: dict[Key, tuple[Tensor, Tensor]] = {}
+        self.nodes = relaxation.network.nodes
+        self.waiting: dict[int, Functionals] = {}
+        self.constant: Tensor | float = 0.0
+        self.slack: Tensor | float = 0.0
+
+    def minimum(self, node: int, functionals: Functionals) -> Tensor:
+        self.waiting[node] = functionals
+        for position in range(node, 0, -1):
+            if position in self.waiting:
+                self._step(position, self.waiting.pop(position))
+        return self._at_the_input(self.waiting.pop(0))
+
+    def _step(self, position: int, functionals: Functionals) -> None:
+        node = self.nodes[position]
+        if isinstance(node.operation, Segment):
+            self._arrive(node.inputs[0], self._through_segment(position, node.operation, functionals))
+        elif isinstance(node.operation, Nonlinear):
+            for number in reversed(range(len(node.operation.parts))):
+                part = node.operation.parts[number]
+                through = self._through_activation if isinstance(part, Activation) else self._through_pool
+                functionals = through((position, number), part, functionals)  # type: ignore[arg-type]
+            self._arrive(node.inputs[0], functionals)
+        elif isinstance(node.operation, Add):
+            left, right = node.inputs
+            self._arrive(left, functionals)
+            scaled = node.operation.coefficient * functionals.coefficients
+            self._allow(1, scaled, self._sizes(right, functionals.units))
+            self._arrive(right, Functionals(scaled, functionals.units))
+        else:
+            assert isinstance(node.operation, Concatenate)
+            self._through_concatenation(position, node.operation, functionals)
+
+    def _arrive(self, node: int, functionals: Functionals) -> None:
+        """Adds functionals to those that wait at a node."""
+        there = self.waiting.get(node)
+        if there is not None:
+            size = self.enclosure.largest(node).shape[1]
+            functionals = Functionals(there.spread(size) + functionals.spread(size))
+            self._allow(1, functionals.coefficients, self._sizes(node, None))
+        self.waiting[node] = functionals
+
+    def _through_segment(self, position: int, segment: Segment, functionals: Functionals) -> Functionals:
+        coefficients, units = functionals.coefficients, functionals.units
+        sizes = _chosen(self.enclosure.magnitudes[position].flatten(1), units)
+        offset = _chosen(segment.offset.flatten()[None], units)
+        self.constant = self.constant + _paired(coefficients, offset)
+        if units is None or not _is_local(segment) or 2 * len(units) > segment.d_out:
+            whole = functionals.spread(segment.d_out)
+            flat = segment.adjoint(whole.flatten(0, 1).reshape(-1, *segment.out_shape)).reshape(*whole.shape[:2], -1)
+            self._allow(coefficients.shape[2], coefficients, sizes, gamma(segment))
+            return Functionals(flat)
+        rows = self.relaxation.matrix(position)[units.numpy()]
+        columns = np.unique(rows.indices)
+        local = torch.from_numpy(rows[:, columns].toarray())
+        self._allow(len(units), coefficients, sizes, 2 * gamma(segment))
+        return Functionals(coefficients @ local, torch.from_numpy(columns.astype(np.int64)))
+
+    def _through_activation(self, key: Key, phi: Activation, functionals: Functionals) -> Functionals:
+        coefficients = functionals.coefficients
+        found = self.lines_of(self.enclosure, key, functionals.units)
+        positive = coefficients.clamp(min=0)
+        negative = coefficients - positive
+        below_slope, above_slope, below, above = (
+            _by_row(values)
+            for values in (found.below_slope, found.above_slope, found.below_intercept, found.above_intercept)
+        )
+        self.constant = self.constant + _paired(positive, below) + _paired(negative, above)
+        low, high = (_chosen(end.flatten(1), functionals.units) for end in self.enclosure.parts[key])
+        inputs = _by_row(torch.maximum(low.abs(), high.abs()))
+        with torch.no_grad():
+            sizes = (below_slope.abs() + above_slope.abs()) * inputs + below.abs() + above.abs()
+        self._allow(coefficients.shape[2], coefficients, sizes)
+        self.costs[key] = (negative, above)
+        pulled = positive * below_slope + negative * above_slope
+        if key in self.multipliers:
+            pulled = pulled - self.multipliers[key]
+            self._allow(1, pulled, inputs)
+        return Functionals(pulled, functionals.units)
+
+    def _through_pool(self, key: Key, pool: MaxPool, functionals: Functionals) -> Functionals:
+        low, high = self.enclosure.parts[key]
+        relaxed = max_pool.relax(pool, low, high)
+        whole = functionals.spread(torch.Size(pool.out_shape).numel())
+        whole = whole.expand(len(low), *whole.shape[1:])
+        coefficients, constant = relaxed.pull_back_lower(whole.reshape(*whole.shape[:2], *pool.out_shape))
+        self.constant = self.constant + constant
+        ends = (end.abs().flatten(1).amax(dim=1, keepdim=True) for end in (low, high))
+        largest = torch.maximum(*ends).expand(len(low), whole.shape[2])
+        self._allow(whole.shape[2] + pool.overlap, whole, 4 * largest)
+        return Functionals(coefficients.flatten(2))
+
+    def _through_concatenation(self, position: int, join: Concatenate, functionals: Functionals) -> None:
+        shape = _out_shape(self.relaxation.network, position)
+        whole = functionals.spread(torch.Size(shape).numel())
+        whole = whole.reshape(*whole.shape[:2], *shape)
+        inputs = self.nodes[position].inputs
+        axis = join.axis if join.axis > 0 else join.axis + len(shape) + 1
+        widths = [_out_shape(self.relaxation.network, source)[axis - 1] for source in inputs]
+        for source, part in zip(inputs, whole.split(widths, dim=axis + 1), strict=True):
+            self._arrive(source, Functionals(part.flatten(2)))
+
+    def _at_the_input(self, functionals: Functionals) -> Tensor:
+        x = _chosen(self.enclosure.x.flatten(1), functionals.units)
+        coefficients = functionals.coefficients.expand(len(x), -1, -1)
+        self._allow(coefficients.shape[2], coefficients, x.abs())
+        away = self.enclosure.attack_set.support(-coefficients, x)
+        lowest: Tensor = self.constant + _paired(coefficients, x) - away
+        return lowest - (sums(4) * (lowest.abs() + away.detach()) + self.slack).detach()
+
+    def _sizes(self, node: int, units: Tensor | None) -> Tensor:
+        return _chosen(self.enclosure.largest(node), units)
+
+    def _allow(self, terms: int, coefficients: Tensor, sizes: Tensor, more: float = 0.0) -> None:
+        """Adds to the slack: sums of `terms` products, and their share in the sum over the steps."""
+        with torch.no_grad():
+            relative = sums(terms + 8 + len(self.nodes)) + more
+            self.slack = self.slack + relative * _paired(coefficients.abs(), sizes)
 
 
-def _nonlinear(network: TracedNetwork) -> list[Nonlinear]:
-    return [part for part in network.chain if isinstance(part, Nonlinear)]
+def best_lines(enclosure: Enclosure, key: Key, units: Tensor | None) -> Lines:
+    """The best fixed lines around each unit."""
+    low, high = (_chosen(end.flatten(1), units) for end in enclosure.parts[key])
+    return lines(_activation(enclosure.network, key), low, high)
 
 
-def _pre_activations(network: TracedNetwork, x: Tensor) -> Iterator[Tensor]:
-    z = x
-    for part in network.chain[:-1]:
-        z = part(z)
-        if isinstance(part, Segment):
-            yield z
+def _activation(network: TracedNetwork, key: Key) -> Activation:
+    operation = network.nodes[key[0]].operation
+    assert isinstance(operation, Nonlinear)
+    part = operation.parts[key[1]]
+    assert isinstance(part, Activation)
+    return part
 
 
-def _lines(phi: object, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Slope of a line below (through 0) and slope and intercept of a line above, on [low, high].
-
-    The activation is convex and homogeneous: its chord is above it, and either of its two pieces below.
-    """
-    assert isinstance(phi, Activation)
-    crossing = (low < 0) & (high > 0)
-    right, left = phi(torch.ones_like(low)), -phi(-torch.ones_like(low))  # the slopes of the two pieces
-    stable = torch.where(low >= 0, right, left)
-    chord = (phi(high) - phi(low)) / (high - low)
-    below = torch.where(crossing, torch.where(high > -low, right, left), stable)
-    # A chord over an interval that does not cross 0 is the piece itself, but badly conditioned if that is short.
-    above = torch.where(crossing, chord, stable)
-    return below, above, torch.where(crossing, phi(low) - chord * low, 0.0)
+def _chosen(values: Tensor, units: Tensor | None) -> Tensor:
+    return values if units is None else values[:, units]
 
 
-def _pulled_back(segment: Segment, coefficients: Tensor) -> Tensor:
-    """Coefficients (n, K, *out) of the layer's output as coefficients (n, K, *in) of its input."""
-    flat = segment.adjoint(coefficients.flatten(0, 1))
-    return flat.reshape(*coefficients.shape[:2], *segment.in_shape)
+def _by_row(values: Tensor) -> Tensor:
+    """(n, units) with a place for the rows: (n, 1, units); values that already differ by row stay."""
+    return values[:, None] if values.dim() == 2 else values
 
 
-def _contracted(coefficients: Tensor, values: Tensor) -> Tensor:
-    """Inner products (n, K) of coefficients (n, K, *shape) with values (n, *shape)."""
-    products: Tensor = (coefficients.flatten(2) @ values.flatten(1)[:, :, None])[:, :, 0]
-    return products
+def _paired(coefficients: Tensor, values: Tensor) -> Tensor:
+    """Inner products, (n, rows), of coefficients (n or 1, rows, units) with values (n, units) or (n, rows, units)."""
+    if values.dim() == 3 and values.shape[1] > 1:
+        return (coefficients * values).sum(2)
+    values = values.flatten(1)
+    if len(coefficients) == 1:
+        return values @ coefficients[0].T
+    return (coefficients @ values[:, :, None])[:, :, 0]
+
+
+def _out_shape(network: TracedNetwork, node: int) -> Sequence[int]:
+    """Shape of a node's value without the batch."""
+    operation = network.nodes[node].operation
+    if isinstance(operation, Segment | Nonlinear):
+        return operation.out_shape
+    shapes = [_out_shape(network, source) for source in network.nodes[node].inputs]
+    if not shapes:
+        return network.input_shape
+    empty = [torch.zeros(1, *shape) for shape in shapes]
+    assert isinstance(operation, Add | Concatenate)
+    return tuple(operation(*empty).shape[1:])
+
+
+def _is_local(segment: Segment) -> bool:
+    return any(isinstance(operation, Convolution | TransposedConvolution) for operation in segment.operations)
+
+
+def _blocks(matrix: scipy.sparse.csr_matrix) -> list[Block]:
+    """The rows of a sparse matrix in groups that read the same columns."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for row in range(matrix.shape[0]):
+        groups[matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].tobytes()].append(row)
+    blocks = []
+    for rows in groups.values():
+        columns = matrix[rows[0]].indices if matrix[rows[0]].nnz else np.zeros(1, dtype=np.int32)
+        coefficients = torch.from_numpy(matrix[rows][:, columns].toarray())[None]
+        blocks.append(Block(torch.tensor(rows), Functionals(coefficients, torch.from_numpy(columns.astype(np.int64)))))
+    return blocks

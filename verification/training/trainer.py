@@ -52,7 +52,7 @@ def train(
         epochs: passes over the data.
         batch_size: samples per step.
         learning_rate: peak of the one-cycle schedule.
-        seed: seed of the shuffling and of the regulariser's directions.
+        seed: seed of the shuffling and of the regulariser's random directions and starts.
         progress: called with (epochs done, epochs).
 
     Raises:
@@ -71,7 +71,7 @@ def train(
         for batch in torch.randperm(len(data), generator=generator).split(batch_size):
             logits = network(x[batch])
             loss = functional.cross_entropy(logits, y[batch])
-            penalty = torch.zeros(()) if regulariser is None else regulariser(network, x[batch], generator)
+            penalty = torch.zeros(()) if regulariser is None else regulariser(network, x[batch], y[batch], generator)
             optimiser.zero_grad()
             (loss + strength * penalty).backward()
             optimiser.step()

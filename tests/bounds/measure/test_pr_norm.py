@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.measure.pr_norm import dual_exponent, dual_vector, operator_norm_pr, power_method
+from bounds.measure.pr_norm import (
+    dual_exponent,
+    dual_vector,
+    maximiser,
+    operator_norm_pr,
+    power_iterates,
+    power_method,
+)
 
 EXPONENTS = (1.0, 1.5, 2.0, 3.0, math.inf)
 
@@ -91,6 +98,28 @@ def test_power_method_attains_its_value_and_never_decreases(p: float, r: float) 
     torch.testing.assert_close(torch.linalg.vector_norm((batch @ v[:, :, None])[..., 0], r, dim=1), value)
     values = torch.stack([power_method(batch, p, r, steps=k)[0] for k in (1, 2, 5, 50)])
     assert bool((values.diff(dim=0) >= 0).all())
+
+
+@pytest.mark.parametrize("r", EXPONENTS)
+@pytest.mark.parametrize("p", EXPONENTS)
+def test_the_maximiser_attains_the_lower_end(p: float, r: float) -> None:
+    for outputs, inputs in ((3, 4), (3, 20), (14, 20)):
+        batch = matrices(11, 5, outputs, inputs)
+        v = maximiser(batch, p, r)
+        torch.testing.assert_close(torch.linalg.vector_norm(v, p, dim=1), torch.ones(5, dtype=torch.float64))
+        value = torch.linalg.vector_norm((batch @ v[:, :, None])[..., 0], r, dim=1)
+        torch.testing.assert_close(value, operator_norm_pr(batch, p, r).lower, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("p", "r"), [(math.inf, 1.0), (2.0, 2.0), (1.0, 2.0), (1.5, 3.0)])
+def test_the_value_never_decreases_from_one_iterate_to_the_next(p: float, r: float) -> None:
+    """Theory L3.2."""
+    batch = matrices(8, 6, 4, 7)
+    start = dual_vector(matrices(9, 6, 1, 7)[:, 0], p)
+    iterates = list(itertools.islice(power_iterates(batch, p, r, start), 30))
+    assert torch.equal(iterates[0], start)
+    values = torch.stack([torch.linalg.vector_norm((batch @ v[:, :, None])[..., 0], r, dim=1) for v in iterates])
+    assert bool((values.diff(dim=0) >= -1e-12 * values[1:]).all()) and bool((values[-1] > values[0]).any())
 
 
 def test_zero_matrix() -> None:

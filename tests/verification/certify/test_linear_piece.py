@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -56,7 +58,9 @@ def test_radius_against_every_unit_by_autograd(case, norm):
     model, x = factory(3).double(), networks.inputs(4, shape, 3)
     ours = linear_piece_radius(trace(model, x), x, norm).numpy()
     dual = {"l2": 2, "linf": 1, "l1": np.inf}[norm]
-    np.testing.assert_allclose(ours, [slow_radius(model, sample, dual) for sample in x], rtol=1e-12)
+    slow = np.array([slow_radius(model, sample, dual) for sample in x])
+    np.testing.assert_allclose(ours, slow, rtol=1e-11)
+    assert (ours <= slow * (1 + 1e-15)).all()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -87,7 +91,7 @@ def test_radius_of_a_hand_example(norm):
         model[0].bias.copy_(torch.tensor([-5.0, 1.0]))
     x = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
     expected = {"l2": 1 / 5, "linf": 1 / 7, "l1": 1 / 4}[norm]
-    assert linear_piece_radius(trace(model, x), x, norm).item() == pytest.approx(expected, rel=1e-15)
+    assert linear_piece_radius(trace(model, x), x, norm).item() == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -131,10 +135,41 @@ def test_max_pool_counts_the_lead_over_the_rival():
 
 
 def test_ties_and_constants():
-    # Equal values with different gradients: on the kink. Equal values and gradients: never apart.
+    # Equal values with different gradients: on the kink. Two constants: never apart.
     x = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
     assert linear_piece_radius(trace(pooled_pair([[1.0, 0.0], [0.0, 1.0]]), x), x, "l2").item() == 0.0
-    assert linear_piece_radius(trace(pooled_pair([[1.0, 2.0], [1.0, 2.0]]), x), x, "l2").item() == np.inf
+    assert linear_piece_radius(trace(pooled_pair([[0.0, 0.0], [0.0, 0.0]]), x), x, "l2").item() == np.inf
+    # Copies of one unit cannot be told from units that differ by less than rounding.
+    assert linear_piece_radius(trace(pooled_pair([[1.0, 2.0], [1.0, 2.0]]), x), x, "l2").item() == 0.0
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_zeros_behind_a_relu_tie_for_ever(norm):
+    """Units -1 - x_1 and -2 - x_2 are off at 0: max(0, 0) stays 0 until the first of them wakes up."""
+    model = nn.Sequential(
+        nn.Linear(2, 2), nn.ReLU(), nn.Unflatten(1, (1, 2)), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(1, 2)
+    ).double()
+    model[0].weight.data, model[0].bias.data = -torch.eye(2, dtype=torch.float64), -torch.tensor([1.0, 2.0]).double()
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    assert linear_piece_radius(trace(model, x), x, norm).item() == pytest.approx(1.0, rel=1e-13)
+
+
+@given(seed=st.integers(0, 10**6), norm=st.sampled_from(("linf", "l1")))
+@settings(deadline=None, max_examples=8)
+def test_never_above_the_exact_radius(seed, norm):
+    """Units that all but vanish at x: |h| / ‖∇h‖ in fractions."""
+    generator = np.random.default_rng(seed)
+    weight, x = generator.normal(size=(3, 4)) * 1e6, torch.from_numpy(generator.random((1, 4)))
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    model[0].weight.data = torch.from_numpy(weight)
+    model[0].bias.data = -torch.from_numpy(weight) @ x[0] + 10.0 ** -torch.arange(6.0, 9.0, dtype=torch.float64)
+    exact = []
+    for row, offset in zip(model[0].weight.tolist(), model[0].bias.tolist(), strict=True):
+        h = sum((Fraction(w) * Fraction(v) for w, v in zip(row, x[0].tolist(), strict=True)), Fraction(offset))
+        sizes = [abs(Fraction(w)) for w in row]
+        exact.append(abs(h) / (sum(sizes) if norm == "linf" else max(sizes)))
+    radius = linear_piece_radius(trace(model, x), x, norm).item()
+    assert Fraction(radius) <= min(exact) <= Fraction(radius) + Fraction(1e-14)
 
 
 def test_only_values_below_the_smallest_radius_of_interest_may_be_too_large():

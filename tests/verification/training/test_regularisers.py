@@ -25,7 +25,7 @@ def test_value_is_the_mean_of_the_dense_norm(name, case):
     regulariser, oracle = REGULARISERS[name]
     factory, shape = CASES[case]
     model, x = factory().double(), networks.inputs(5, shape, 0)
-    value = regulariser(model, x, torch.Generator()).item()
+    value = regulariser(model, x, torch.zeros(len(x)).long(), torch.Generator()).item()
     assert value == pytest.approx(np.mean([oracle(networks.dense_jacobian(model, sample)) for sample in x]), rel=1e-12)
 
 
@@ -35,7 +35,7 @@ def test_parameter_gradient_against_finite_differences(name, case):
     regulariser, oracle = REGULARISERS[name]
     factory, shape = CASES[case]
     model, x = factory().double(), networks.inputs(3, shape, 1)
-    regulariser(model, x, torch.Generator()).backward()
+    regulariser(model, x, torch.zeros(len(x)).long(), torch.Generator()).backward()
     for parameter in model.parameters():
         flat = parameter.data.view(-1)
         for i in range(0, len(flat), max(1, len(flat) // 3)):
@@ -51,9 +51,10 @@ def test_parameter_gradient_against_finite_differences(name, case):
 
 def test_random_projections_are_unbiased_and_seeded():
     model, x = networks.mlp(1, "tanh").double(), networks.inputs(4, (4,), 0)
-    exact = JacobianFrobenius()(model, x, torch.Generator()).item()
+    y = torch.zeros(4, dtype=torch.int64)
+    exact = JacobianFrobenius()(model, x, y, torch.Generator()).item()
     estimate = JacobianFrobenius(projections=4000)
-    first, again, other = (estimate(model, x, torch.Generator().manual_seed(s)).item() for s in (0, 0, 1))
+    first, again, other = (estimate(model, x, y, torch.Generator().manual_seed(s)).item() for s in (0, 0, 1))
     assert first == again != other
     # the relative standard deviation of one projection is below 1, of 16000 below 0.008
     assert first == pytest.approx(exact, rel=0.04)

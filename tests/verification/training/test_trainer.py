@@ -15,6 +15,7 @@ ARGUMENTS = {
     "linear": {"inputs": 64, "classes": 10, "bias": False},
     "mlp": {"inputs": 64, "widths": [20], "classes": 10, "activation": "softplus"},
     "cnn": {"size": 8, "filters": [4], "hidden": 8, "pool": "average"},
+    "strided_cnn": {"size": 8, "filters": [4], "hidden": 8, "activation": "elu"},
     "digits_cnn": {"activation": "tanh"},
 }
 
@@ -89,6 +90,12 @@ def test_every_factory_survives_a_checkpoint(factory, tmp_path):
     assert torch.equal(load_checkpoint(path)(x), network(x))
 
 
+def test_the_strided_cnn_is_the_network_of_the_certificates():
+    network = build("strided_cnn", {}, seed=0)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 166_406
+    assert network[:3](torch.zeros(1, 1, 28, 28)).shape[1:] == (32, 7, 7)
+
+
 def test_the_seed_alone_decides_the_initial_weights():
     weights = []
     for seed, state in ((3, 0), (3, 1), (4, 1)):
@@ -107,5 +114,7 @@ def test_bad_networks_are_refused():
         build("mlp", {"inputs": 2, "widths": [2], "classes": 2, "activation": "rellu"}, 0)
     with pytest.raises(InputError, match="halved"):
         build("cnn", {"size": 6}, 0)
+    with pytest.raises(InputError, match="strided_cnn: size 6 cannot be halved 2 times"):
+        build("strided_cnn", {"size": 6}, 0)
     with pytest.raises(InputError, match="pooling"):
         build("cnn", {"pool": "median"}, 0)

@@ -21,14 +21,14 @@ class JacobianFrobenius:
 
     >>> network = nn.Linear(2, 2, bias=False)
     >>> network.weight.data = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    >>> JacobianFrobenius()(network, torch.zeros(5, 2), torch.Generator()).item()
+    >>> JacobianFrobenius()(network, torch.zeros(5, 2), torch.zeros(5).long(), torch.Generator()).item()
     30.0
     """
 
     projections: int | None = None
 
-    def __call__(self, network: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
-        """The penalty, a scalar differentiable in the parameters."""
+    def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The penalty, a scalar differentiable in the parameters; the labels are not used."""
         directions = unit_vectors(network, x)
         scale = 1.0
         if self.projections is not None:

@@ -13,11 +13,11 @@ class JacobianL1:
 
     >>> network = nn.Linear(2, 2, bias=False)
     >>> network.weight.data = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
-    >>> JacobianL1()(network, torch.zeros(5, 2), torch.Generator()).item()
+    >>> JacobianL1()(network, torch.zeros(5, 2), torch.zeros(5).long(), torch.Generator()).item()
     10.0
     """
 
-    def __call__(self, network: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
-        """The penalty, a scalar differentiable in the parameters; the generator is not used."""
+    def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """The penalty, a scalar differentiable in the parameters; labels and generator are not used."""
         products = jacobian_products(network, x, unit_vectors(network, x))
         return torch.stack([product.abs().sum() for product in products]).sum() / len(x)

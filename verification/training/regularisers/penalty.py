@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-# (network, inputs (n, *shape), generator) -> scalar penalty, differentiable in the parameters
-Regulariser = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
+# (network, inputs (n, *shape), labels (n,), generator) -> scalar penalty, differentiable in the parameters
+Regulariser = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
 def jacobian_products(network: nn.Module, x: Tensor, directions: Tensor) -> Iterator[Tensor]:

@@ -1,0 +1,244 @@
+"""`jacobound verify`. Heavy imports wait until the command runs."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bounds.commands import chosen_form
+from bounds.errors import InputError
+from figures import loading
+from figures.commands import show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import nn
+
+    from bounds.inputs import Data
+    from bounds.progress import Stages
+    from verification.plan import Plan
+
+SAMPLES, BATCH = 1000, 50
+WITH_REPLAY = {"checkpoint", "replay", "data_dir", "trust", "quiet"}
+
+
+def verify(
+    context: typer.Context,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(help="State dict (.pt, .pth, .safetensors), training dictionary, or own checkpoint."),
+    ] = None,
+    norm: Annotated[str, typer.Option(help="Attack norms, comma-separated: l2, linf, l1.")] = "l2",
+    eps: Annotated[
+        str | None, typer.Option(help="Radii in input units: START:STOP:COUNT, or comma-separated.", metavar="RADII")
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="How many held-out samples, drawn at random.", min=1, show_default=f"at most {SAMPLES}"),
+    ] = None,
+    model: loading.Model = None,
+    model_arg: loading.ModelArguments = None,
+    mean: loading.Mean = None,
+    std: loading.Std = None,
+    index: loading.Index = None,
+    trust: loading.Trust = False,
+    data: loading.DataName = "digits",
+    data_dir: loading.DataFolder = None,
+    plain_ball: Annotated[
+        bool, typer.Option("--plain-ball", help="Let attacks leave the box of valid inputs.")
+    ] = False,
+    effort: Annotated[str, typer.Option(help="Of the certificates: quick, standard or thorough.")] = "standard",
+    steps: Annotated[int, typer.Option(help="Gradient steps per start of an attack.", min=1)] = 40,
+    restarts: Annotated[int, typer.Option(help="Starts of an attack.", min=1)] = 2,
+    delta: Annotated[float, typer.Option(help="Failure probability of the robust-risk bounds together.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the samples, attacks and norm estimates.", min=0)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Record to write. An interrupted run continues from it.", dir_okay=False)
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Recompute the counterexamples of this record instead.", metavar="RECORD")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the table as LaTeX.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Decide, sample by sample, whether surrogates bound the robust loss; or replay a record's counterexamples."""
+    form = chosen_form(json=json, markdown=markdown, latex=latex)
+    if replay is not None:
+        _refuse_others(context)
+        _replay(replay, checkpoint, data_dir, trust=trust, quiet=quiet)
+        return
+    if checkpoint is None:
+        raise InputError("no checkpoint was named (nor a record to --replay)")
+    if eps is None:
+        raise InputError("--eps is missing: name radii such as 0.1 or 0.01:0.3:8")
+    norms, radii = norm.split(","), radii_of(eps)
+    options = {
+        "model": model,
+        "arguments": loading.key_values(model_arg or []),
+        "index": index,
+        "normalisation": loading.normalisation(mean, std),
+        "data": data,
+    }
+
+    def planned(report: Stages) -> Plan:
+        from verification.plan import check_settings, plan
+
+        check_settings(norms, radii, effort=effort, delta=delta)
+        network, held_out, digest = _load(checkpoint, options, data_dir, trust, report)
+        return plan(
+            network,
+            held_out,
+            norms,
+            radii,
+            network=None,
+            box=None if plain_ball else "data",
+            samples=min(SAMPLES, len(held_out)) if samples is None else samples,
+            effort=effort,
+            steps=steps,
+            restarts=restarts,
+            seed=seed,
+            delta=delta,
+            batch=BATCH,
+            name=checkpoint.name,
+            source={"checkpoint": str(checkpoint), "sha256": digest, "options": options},
+        )
+
+    _print(_record(planned, out, quiet), form)
+
+
+def radii_of(text: str) -> list[float]:
+    """Radii from START:STOP:COUNT (evenly spaced) or a comma-separated list.
+
+    Raises:
+        InputError: for anything else.
+
+    >>> radii_of("0.5:2:4"), radii_of("0.1,0.3")
+    ([0.5, 1.0, 1.5, 2.0], [0.1, 0.3])
+    """
+    if ":" not in text:
+        return loading.numbers("--eps", text)
+    try:
+        start, stop, count = text.split(":")
+        first, last, number = float(start), float(stop), int(count)
+    except ValueError:
+        raise InputError(f"--eps {text}: expected START:STOP:COUNT") from None
+    if number < 2 or not first < last:
+        raise InputError(f"--eps {text}: STOP must lie above START, and COUNT must be at least 2")
+    return [first + (last - first) * i / (number - 1) for i in range(number - 1)] + [last]
+
+
+def _record(planned: Callable[[Stages], Plan], out: Path | None, quiet: bool) -> dict[str, Any]:
+    """The record of a plan: decided now, continued from a journal, or as it lies there finished."""
+    from bounds import records
+    from bounds.progress import Stages
+    from verification.verdicts import decide
+
+    journal = None if out is None else out.with_name(f"{out.name}.partial")
+    try:
+        with Stages(quiet=quiet) as report:
+            job = planned(report)
+            if out is not None and out.exists():
+                return _finished(out, job.fingerprint)
+            if journal is not None and journal.exists():
+                typer.echo(f"continuing from {journal}", err=True)
+            record = decide(job, journal, partial(report, "verifying")).record
+    except KeyboardInterrupt:
+        kept = journal is not None and journal.exists()
+        how = f"what is decided lies in {journal}; repeat the command to continue" if kept else "nothing was kept"
+        typer.echo(f"interrupted: {how}", err=True)
+        raise typer.Exit(130) from None
+    if out is not None and journal is not None:
+        try:
+            records.write(record, out)
+        except OSError as error:
+            raise InputError(f"{out}: cannot be written: {error.strerror}") from error
+        journal.unlink()
+        typer.echo(f"written to {out}", err=True)
+    return record
+
+
+def _finished(out: Path, fingerprint: str) -> dict[str, Any]:
+    from bounds import records
+
+    record = records.read(out)
+    if record.get("fingerprint") != fingerprint:
+        raise InputError(
+            f"{out}: a record with other settings, data or network is there; delete it or choose another --out"
+        )
+    typer.echo(f"{out} holds this verification already; nothing was computed", err=True)
+    return record
+
+
+def _load(
+    checkpoint: Path, options: Mapping[str, Any], data_dir: Path | None, trust: bool, report: Stages
+) -> tuple[nn.Module, Data, str]:
+    """The network, the held-out data and the SHA-256 of the checkpoint."""
+    from bounds.inputs import load_data
+
+    name = options["data"]
+    choices = {key: options[key] for key in ("model", "arguments", "index", "normalisation")}
+    network = loading.load_network(checkpoint, trust=trust, **choices)
+    held_out = load_data(name, split="test", data_dir=data_dir, progress=partial(report, f"downloading {name}"))
+    with checkpoint.expanduser().open("rb") as file:
+        return network, held_out, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _print(record: dict[str, Any], form: str | None) -> None:
+    from bounds.records import dumps
+    from figures import verification_tables
+
+    if form is None:
+        show(verification_tables.terminal(record))
+        return
+    forms = {"json": dumps, "markdown": verification_tables.markdown, "latex": verification_tables.latex}
+    typer.echo(forms[form](record), nl=False)
+
+
+def _refuse_others(context: typer.Context) -> None:
+    """With --replay, everything else comes from the record."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in WITH_REPLAY and source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"--{name.replace('_', '-')}: not with --replay, which takes it from the record")
+
+
+def _replay(path: Path, checkpoint: Path | None, data_dir: Path | None, *, trust: bool, quiet: bool) -> None:
+    from bounds import records
+    from bounds.progress import Stages
+    from verification.replay import replay
+
+    record = records.read(path)
+    if record["format"] != "jacobound-verification":
+        raise InputError(f"{path}: not a verification record")
+    source = record["source"]
+    if source is None:
+        raise InputError(f"{path}: made in Python; replay it there, with verification.replay.replay")
+    _refuse_unknown_code(path, source["options"], trust)
+    chosen = Path(source["checkpoint"]) if checkpoint is None else checkpoint
+    with Stages(quiet=quiet) as report:
+        network, data, digest = _load(chosen, source["options"], data_dir, trust, report)
+        if digest != source["sha256"]:
+            raise InputError(f"{chosen}: not the checkpoint that {path} was made with (its SHA-256 differs)")
+        found = replay(record, network, data, progress=partial(report, "replaying"))
+    for name, claimed in found.claimed.items():
+        typer.echo(f"{name}: {found.confirmed[name]} of {claimed} refutations confirmed")
+    if not found.claimed:
+        typer.echo("no refutations to confirm")
+    for failure in found.failures:
+        typer.echo(f"not confirmed: {failure}")
+    if found.failures:
+        raise typer.Exit(1)
+
+
+def _refuse_unknown_code(path: Path, options: Mapping[str, Any], trust: bool) -> None:
+    """A record may come from anyone, and must not choose which function is called."""
+    named = [spec for spec in (options["model"], options["data"]) if spec and ":" in spec and not spec.endswith(".npz")]
+    if named and not trust:
+        raise InputError(f"{path}: would call {' and '.join(named)}; add --trust if you trust this record")

@@ -1,0 +1,144 @@
+"""Intervals that contain every value of a network over an attack set, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bounds.errors import InputError
+from bounds.network import Segment, TracedNetwork
+from bounds.network.nodes import Add, Concatenate, Input, Opaque
+from bounds.network.nonlinear import Activation, Nonlinear
+from verification.attack_set import AttackSet
+from verification.certify import lines, max_pool
+from verification.certify.rounding import absolute, centred, gamma, magnitude, outwards, sums
+
+Interval = tuple[Tensor, Tensor]
+
+
+@dataclass(eq=False)
+class Enclosure:
+    """Sound intervals of every value of the network for x + delta, delta in the set, rounding included.
+
+    Attributes:
+        network: the network.
+        attack_set: the set of perturbations.
+        x: inputs, (n, *input_shape), float64.
+        values: per node, the interval of its output, (n, *shape).
+        parts: per (node, part) of a nonlinearity, the interval of that part's input.
+        magnitudes: per segment, the largest sums of absolute terms in it (rounding.magnitude).
+    """
+
+    network: TracedNetwork
+    attack_set: AttackSet
+    x: Tensor
+    values: list[Interval] = field(default_factory=list)
+    parts: dict[tuple[int, int], Interval] = field(default_factory=dict)
+    magnitudes: dict[int, Tensor] = field(default_factory=dict)
+
+    def largest(self, node: int) -> Tensor:
+        """Upper bounds of |value| of a node, flattened: (n, units)."""
+        low, high = self.values[node]
+        return torch.maximum(low.abs(), high.abs()).flatten(1)
+
+    def subset(self, samples: Tensor) -> Enclosure:
+        """The enclosure of some of the samples, by position or mask."""
+        return Enclosure(
+            self.network,
+            self.attack_set,
+            self.x[samples],
+            [(low[samples], high[samples]) for low, high in self.values],
+            {key: (low[samples], high[samples]) for key, (low, high) in self.parts.items()},
+            {node: sizes[samples] for node, sizes in self.magnitudes.items()},
+        )
+
+
+# Given an unfinished enclosure and a node that a nonlinearity reads: a tighter interval for that node.
+Tighten = Callable[[Enclosure, int], Interval]
+
+
+def refuse_opaque(network: TracedNetwork) -> None:
+    """Raises for a network with a layer whose formula is not known.
+
+    Raises:
+        InputError: naming the layer.
+    """
+    for node in network.nodes:
+        if isinstance(node.operation, Opaque):
+            raise InputError(
+                f"certificates are not available: {node.operation.name} is not a layer that can be bounded"
+            )
+
+
+def enclose(network: TracedNetwork, x: Tensor, attack_set: AttackSet, tighten: Tighten | None = None) -> Enclosure:
+    """Interval propagation through the network, in the order of execution.
+
+    Args:
+        network: without opaque layers.
+        x: inputs, (n, *input_shape), input units.
+        attack_set: the perturbations.
+        tighten: called at every node that a nonlinearity reads, for a better interval than the propagated one.
+
+    Raises:
+        InputError: if the network has an opaque layer, or an input lies outside the box.
+    """
+    refuse_opaque(network)
+    x = x.double()
+    read = {node.inputs[0] for node in network.nodes if isinstance(node.operation, Nonlinear)}
+    found = Enclosure(network, attack_set, x)
+    for position, node in enumerate(network.nodes):
+        interval = _image(found, position)
+        found.values.append(interval)
+        if tighten is not None and position in read and not isinstance(node.operation, Input):
+            low, high = tighten(found, position)
+            found.values[position] = (torch.maximum(interval[0], low), torch.minimum(interval[1], high))
+    return found
+
+
+def _image(found: Enclosure, position: int) -> Interval:
+    """The interval of a node's output from those of its inputs."""
+    node = found.network.nodes[position]
+    operation, sources = node.operation, [found.values[source] for source in node.inputs]
+    if isinstance(operation, Input):
+        return _at_the_input(found)
+    if isinstance(operation, Segment):
+        return _through_segment(found, position, operation, sources[0])
+    if isinstance(operation, Nonlinear):
+        interval = sources[0]
+        for number, part in enumerate(operation.parts):
+            found.parts[position, number] = interval
+            image = lines.image if isinstance(part, Activation) else max_pool.image
+            interval = image(part, *interval)  # type: ignore[arg-type]
+        return interval
+    if isinstance(operation, Add):
+        (low, high), (other_low, other_high) = sources[0], sources[1]
+        scaled = operation.coefficient * other_low, operation.coefficient * other_high
+        lower, upper = torch.minimum(*scaled), torch.maximum(*scaled)
+        slack_below, slack_above = sums(4) * (low.abs() + lower.abs()), sums(4) * (high.abs() + upper.abs())
+        return low + lower - slack_below, high + upper + slack_above
+    assert isinstance(operation, Concatenate)
+    lows, highs = zip(*sources, strict=True)
+    return operation(*lows), operation(*highs)
+
+
+def _at_the_input(found: Enclosure) -> Interval:
+    """x + delta, from x and not from `reach`, which rounds inwards at the walls of the box."""
+    x, attack_set = found.x, found.attack_set
+    attack_set.limits(x)  # refuses inputs outside the box
+    if attack_set.eps == 0:
+        return x, x
+    low, high = outwards(x - attack_set.eps, x + attack_set.eps)
+    if attack_set.box is None:
+        return low, high
+    return low.clamp(*attack_set.box), high.clamp(*attack_set.box)
+
+
+def _through_segment(found: Enclosure, position: int, segment: Segment, interval: Interval) -> Interval:
+    centre, radius = centred(*interval)
+    found.magnitudes[position] = magnitude(segment, centre.abs() + radius)
+    middle = segment(centre)
+    away = absolute(segment, radius) + gamma(segment) * found.magnitudes[position]
+    return outwards(middle - away, middle + away)
