@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import Row, in_process, show
-from benchmarks.mnist import TRAININGS, checkpoint
+from benchmarks.mnist import TRAININGS, checkpoint, images
 from bounds.errors import InputError
 from bounds.inputs import load_checkpoint, load_data
 from bounds.network import trace
@@ -30,15 +30,10 @@ REFEREE_SETS = {"linf": ({"norm_type": "l1", "bounded_input": True}, BOX), "l2":
 RADII = {"linf": (0.03, 0.1), "l2": (0.3, 1.0)}
 
 
-def images(n: int) -> tuple[Tensor, Tensor]:
-    """A fixed random subset of the test images, float64, with labels."""
-    return next(load_data("mnist", split="test").subset(n, seed=0).batches(n))
-
-
 def certified(name: str, x: Tensor, y: Tensor, allowed: AttackSet, effort: str) -> Tensor:
     """U of every image."""
     model = load_checkpoint(checkpoint(name))
-    loss: Tensor = Certifier(trace(model, x)).certify(x, y, allowed, effort=effort).loss
+    loss: Tensor = Certifier.measured(trace(model, x)).certify(x, y, allowed, effort=effort).loss
     return loss
 
 

@@ -14,10 +14,12 @@ from verification.attacks.search import Search, per_sample
 
 # Radius at which a walk begins, in units of eps. In a larger set there are fewer poor local maxima to be caught in,
 # and as it shrinks the walk follows a good one into the true set.
-INFLATION = {"l2": 1.75, "linf": 1.25, "l1": 2.0}
+INFLATION = {"l2": 1.75, "linf": 1.5, "l1": 2.0}
 
 # Lengths of steps in units of eps: as good as infinite while the set shrinks, then falling geometrically.
-FAR, FIRST, LAST = 1e4, {"l2": 10.0, "linf": 2.0, "l1": 10.0}, 0.05
+FAR, FIRST, LAST = 1e4, {"l2": 10.0, "linf": 1.0, "l1": 10.0}, 0.05
+
+MOMENTUM = 0.25  # share of the last change that the next step repeats
 
 
 def ascend(search: Search, attack_set: AttackSet, start: Tensor, noise: Tensor, steps: int, inflation: float) -> None:
@@ -34,12 +36,14 @@ def ascend(search: Search, attack_set: AttackSet, start: Tensor, noise: Tensor, 
         steps: gradient steps, a forward and a backward pass each; one more forward pass looks at the last point.
         inflation: first radius in units of eps.
     """
-    delta = start
+    delta = last = start
     for step, (radius, length) in enumerate(schedule(steps, inflation, FIRST[attack_set.norm])):
         gradient = search.gradient(delta)
         flat = per_sample((gradient.flatten(1) == 0).all(dim=1), gradient)
         direction = torch.where(flat, noise.flatten(1).roll(step, 1).reshape(noise.shape), gradient)
-        delta = move(replace(attack_set, eps=radius * attack_set.eps), search.x, delta, direction, length)
+        momentum = MOMENTUM * (delta - last)
+        last = delta
+        delta = move(replace(attack_set, eps=radius * attack_set.eps), search.x, delta + momentum, direction, length)
     search.look(delta)
 
 
@@ -47,14 +51,13 @@ def schedule(steps: int, inflation: float, first: float) -> Iterator[tuple[float
     """Radius of the set and length of the step before it is projected, both in units of eps, for every step.
 
     >>> [(round(radius, 2), round(length, 2)) for radius, length in schedule(6, 8.0, 10.0)]
-    [(4.0, 10000.0), (2.0, 10000.0), (1.0, 10.0), (1.0, 1.71), (1.0, 0.29), (1.0, 0.05)]
+    [(4.0, 10000.0), (2.0, 10000.0), (1.0, 10000.0), (1.0, 10.0), (1.0, 0.71), (1.0, 0.05)]
     """
-    far = max(steps // 2 - 1, 0)
-    for step in range(steps):
-        if step < far:
-            yield inflation ** (1 - (step + 1) / (far + 1)), FAR
-        else:
-            yield 1.0, first * (LAST / first) ** ((step - far) / max(steps - far - 1, 1))
+    far = (steps + 1) // 2
+    for step in range(far):
+        yield inflation ** (1 - (step + 1) / far), FAR
+    for step in range(steps - far):
+        yield 1.0, first * (LAST / first) ** (step / max(steps - far - 1, 1))
 
 
 def move(attack_set: AttackSet, x: Tensor, delta: Tensor, direction: Tensor, length: float = FAR) -> Tensor:

@@ -19,13 +19,15 @@ from verification.certify import max_pool
 from verification.certify.branching import branched, can_branch
 from verification.certify.certificate import Certificate, loss_of_lead, nothing
 from verification.certify.direct import direct_cap
-from verification.certify.enclosure import Enclosure, enclose, refuse_opaque
-from verification.certify.jacobian_range import changes
+from verification.certify.enclosure import Enclosure, Interval, enclose, refuse_opaque
+from verification.certify.jacobian_range import changes, mean_value_range
 from verification.certify.lipschitz import lipschitz_lead
 from verification.certify.optimised import activations, optimised_lead
 from verification.certify.relaxation import PIECEWISE_LINEAR, Functionals, Relaxation
 from verification.certify.rounding import centred, gamma, outwards, sums
 from verification.certify.second_order import second_order, why_not_second_order
+
+NARROW = 512  # units of a layer up to which each gets a backward pass of intervals
 
 EFFORTS = ("quick", "standard", "thorough")
 
@@ -40,8 +42,8 @@ ROUTES = {
     " the multipliers of beta-CROWN, Wang et al. 2021)",
     "jacobian interval": "mean value inequality with the Jacobian's interval over the set (theory L2.3)",
     "jacobian relaxation": "mean value inequality with a relaxation of the derivative (theory L2.3; our derivation)",
-    "second order": "first order at the sample plus a bound of the Hessian over the set (theory L2.4, L2.5; smooth"
-    " chains)",
+    "second order": "first order at the sample plus a bound of the second derivatives over the set (theory L2.4, L2.5,"
+    " sharpened by our derivations; smooth networks)",
     "linear piece": "no unit can cross a kink on the set, so that the network is affine there and every surrogate that"
     " is at least R_lin is proved (theory L2.2)",
     "lipschitz": "global Lipschitz constants of the layers before the last (chains)",
@@ -124,7 +126,7 @@ class Certifier:
         self.network, self.failure = network, failure
         self.s_upper = None if network.architecture.obstacles else s_upper
         self.relaxation = Relaxation(network)
-        self.smooth = self.s_upper is not None and why_not_second_order(network) is None
+        self.smooth = why_not_second_order(network) is None
 
     @classmethod
     def measured(cls, network: TracedNetwork, seed: int = 0) -> Certifier:
@@ -187,7 +189,7 @@ class Certifier:
         )
 
     def _certify(self, x: Tensor, y: Tensor, attack_set: AttackSet, goal: Tensor, effort: str) -> Certified:
-        enclosure = enclose(self.network, x, attack_set, self.relaxation.tighten)
+        enclosure = enclose(self.network, x, attack_set, self._tighten)
         rows = _lead_rows(self.network, y)
         found = self._routes(enclosure, y, rows)
         if effort == "quick" or not activations(self.relaxation):
@@ -198,6 +200,19 @@ class Certifier:
             open_samples = (_best(found, y).loss > goal) & (goal < math.inf)
             found["branching"] = self._branched(found, enclosure, rows, y, open_samples, goal)
         return _best(found, y)
+
+    def _tighten(self, enclosure: Enclosure, node: int) -> Interval:
+        """The interval of hidden units by relaxation; for l1 attacks and narrow layers also by the mean value.
+
+        An l1 attack moves few inputs, each by much: the range of a single derivative says more than lines do.
+        """
+        low, high = self.relaxation.tighten(enclosure, node)
+        if enclosure.attack_set.norm == "l1" and low[0].numel() <= NARROW:
+            below, above = mean_value_range(enclosure, node)
+            jumps = _may_jump(enclosure).reshape(-1, *(1,) * (low.dim() - 1))
+            low = torch.maximum(low, below.masked_fill(jumps, -math.inf))
+            high = torch.minimum(high, above.masked_fill(jumps, math.inf))
+        return low, high
 
     def _routes(self, enclosure: Enclosure, y: Tensor, rows: Tensor) -> dict[str, Certificate]:
         """The routes that every sample takes."""
@@ -211,7 +226,7 @@ class Certifier:
         for route, change in changes(enclosure, y).items():
             lead = (at_x - change).masked_fill(jumps, -math.inf)
             found[route] = Certificate(self._zero_at(lead - sums(2) * lead.abs(), y), no_cap)
-        if self.smooth and self.s_upper is not None:
+        if self.smooth:
             to_second_order = second_order(enclosure, y, self.s_upper).masked_fill(jumps[:, 0], math.inf)
             found["second order"] = Certificate(nowhere.lead, to_second_order)
         affine = _is_affine(enclosure)[:, None]

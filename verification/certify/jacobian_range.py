@@ -20,8 +20,10 @@ from verification.attack_set import AttackSet
 from verification.certify.derivative_interval import pulled_back_interval, support_of_interval
 from verification.certify.enclosure import Enclosure, Interval, enclose
 from verification.certify.lines import derivative_range
-from verification.certify.rounding import absolute, centred, gamma, sums
+from verification.certify.rounding import absolute, centred, gamma, outwards, sums
 from verification.certify.tangents import Linearised, Slopes, Tangents, moves, tangents
+
+ROWS = 128  # units whose derivatives are held at a time
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,40 @@ def jacobian_interval(enclosure: Enclosure, rows: Tensor) -> Interval:
         Lower and upper ends, (n, rows, *input_shape), rounded outwards.
     """
     return pulled_back_interval(enclosure, {len(enclosure.network.nodes) - 1: rows})
+
+
+def mean_value_range(enclosure: Enclosure, node: int) -> Interval:
+    """The interval of a node's value from its value at x and its Jacobian's interval (L2.3 for hidden units).
+
+    Much tighter than linear relaxation for l1 attacks, whose delta moves few inputs much. Costs a backward pass per
+    unit: for narrow layers.
+
+    Args:
+        enclosure: intervals of everything before the node; it may be unfinished.
+        node: position in the network.
+
+    Returns:
+        Lower and upper ends, (n, *shape), rounded outwards.
+
+    >>> from bounds.network import trace
+    >>> from verification.certify.enclosure import enclose
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> model.weight.data = torch.tensor([[3.0, -4.0]])
+    >>> x = torch.zeros(1, 2)
+    >>> low, high = mean_value_range(enclose(trace(model, x), x, AttackSet("l1", 0.5)), 1)
+    >>> round(low.item(), 9), round(high.item(), 9)
+    (-2.0, 2.0)
+    """
+    attack_set, x = enclosure.attack_set, enclosure.x
+    low, high = (end.flatten(1) for end in enclose(enclosure.network, x, AttackSet(attack_set.norm, 0.0)).values[node])
+    shape, below, above = enclosure.values[node][0].shape[1:], [], []
+    for unit in torch.eye(low.shape[1], dtype=torch.float64).split(ROWS):
+        rows = unit.reshape(1, -1, *shape).expand(len(x), -1, *shape)
+        smallest, largest = pulled_back_interval(enclosure, {node: rows})
+        above.append(finished(support_of_interval(attack_set, x, smallest, largest)))
+        below.append(finished(support_of_interval(attack_set, x, -largest, -smallest)))
+    low, high = outwards(low - torch.cat(below, 1), high + torch.cat(above, 1))
+    return low.reshape(-1, *shape), high.reshape(-1, *shape)
 
 
 def margin_rows(network: TracedNetwork, y: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bounds.network import trace
+from bounds.network import Segment, trace
 from tests.cases import CASES, mlp, traced
 from verification.attack_set import AttackSet
 from verification.certify.enclosure import enclose
-from verification.certify.jacobian_range import changes, jacobian_interval, jacobian_range
+from verification.certify.jacobian_range import changes, jacobian_interval, jacobian_range, mean_value_range
 from verification.certify.relaxation import Relaxation
 
 DUAL = {"l2": 2, "linf": 1, "l1": np.inf}
@@ -104,6 +104,25 @@ def test_never_exceeded(name, norm, eps, box, seed):
         assert np.linalg.norm(margins, DUAL[norm], axis=2).max() <= norms.margins[i] + ROUNDING
         assert np.linalg.norm(jacobian, axis=(1, 2)).max() <= norms.frobenius[i] + ROUNDING
         assert np.linalg.svd(jacobian, compute_uv=False).max() <= norms.spectral[i] + ROUNDING
+
+
+@pytest.mark.parametrize("name", ["mlp-gelu", "lenet", "resnet", "densenet"])
+@pytest.mark.parametrize("norm", sorted(DUAL))
+def test_values_of_hidden_nodes_stay_in_their_mean_value_range(name, norm):
+    enclosure, x, _ = enclosed(name, norm, 0.3, (0.0, 1.0))
+    nodes = traced(name).nodes
+    hidden = [position for position, node in enumerate(nodes) if isinstance(node.operation, Segment)][1:]
+    values = [[x[i] + perturbations(x[i], norm, 0.3, (0.0, 1.0), 300, i)] for i in range(2)]
+    for node in nodes[1:]:
+        for outputs in values:
+            outputs.append(node.operation(*(outputs[source] for source in node.inputs)))
+    for position in hidden:
+        low, high = mean_value_range(enclosure, position)
+        for i in range(2):
+            assert bool(((values[i][position] >= low[i] - 1e-13) & (values[i][position] <= high[i] + 1e-13)).all())
+        if norm == "l1" and name == "lenet":
+            plain_low, plain_high = enclosure.values[position]
+            assert (high - low).mean() < 0.8 * (plain_high - plain_low).mean()
 
 
 @pytest.mark.parametrize("name", ["mlp-deep", "lenet", "resnet", "densenet", "mlp-gelu"])

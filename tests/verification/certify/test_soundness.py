@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from bounds.errors import InputError
-from bounds.measure import operator_norm
 from bounds.network import trace
 from tests.cases import ACTIVATIONS, CASES, mlp, traced
 from tests.oracles import random_networks
@@ -94,8 +93,7 @@ def violations(model, network, certifier, rng: random.Random, n: int, effort: st
 
 def check(model, network, rng: random.Random, rounds: int, n: int, effort: str = "quick") -> int:
     """Runs rounds · 3 norms · n cases; returns their number."""
-    chain = not network.architecture.obstacles
-    certifier = Certifier(network, [operator_norm(s).upper.value for s in network.segments] if chain else None)
+    certifier = Certifier.measured(network)
     wrong = [line for _ in range(rounds) for line in violations(model, network, certifier, rng, n, effort)]
     assert not wrong, f"{len(wrong)} violations, for example\n" + "\n".join(wrong[:5])
     return rounds * len(NORMS) * n
@@ -151,8 +149,7 @@ def cancelling(seed: int, size: float) -> nn.Sequential:
 def check_exactly(model: nn.Sequential, radii: tuple[float, ...], effort: str = "quick") -> None:
     """At vertices of the plain balls, to 60 digits: too small an allowance for rounding shows."""
     x, y = torch.rand(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64), torch.arange(3)
-    network = trace(model, x)
-    certifier = Certifier(network, [operator_norm(segment).upper.value for segment in network.segments])
+    certifier = Certifier.measured(trace(model, x))
     for norm, eps in itertools.product(NORMS, radii):
         found = certifier.certify(x, y, AttackSet(norm, eps, None), effort=effort)
         for i in range(len(x)):
