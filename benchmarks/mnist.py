@@ -34,7 +34,7 @@ TRAININGS = {
     "plain": Training(),
     "adversarial": Training(Adversarial("linf", 0.1, steps=7), 1.0),
     "jacobian": Training(JacobianFrobenius(projections=1), 0.01),
-    "jacobian-l1": Training(JacobianL1(), 0.02),
+    "jacobian-l1": Training(JacobianL1(), 0.002),
 }
 
 

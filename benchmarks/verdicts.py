@@ -40,24 +40,12 @@ EXPECTED: dict[tuple[str, str, float, str], float | None] = {
 
 
 def record(name: str, norm: str, samples: int, effort: str) -> dict[str, Any]:
-    """The verification record of one network and norm at all radii; made once, continued when interrupted."""
-    path = RECORDS / f"{name}-{norm}-{samples}-{effort}.json"
-    if path.exists():
-        return records.read(path)
+    """The verification record of one network and norm at all radii, also written to build/verdicts/."""
     start = time.perf_counter()
     model, data = load_checkpoint(checkpoint(name)), load_data("mnist", split="test")
-    made = verify(
-        model,
-        data,
-        norm,
-        RADII[norm],
-        samples=samples,
-        effort=effort,
-        name=name,
-        journal=path.with_suffix(".journal"),
-    ).record
-    records.write(made, path)
-    print(f"{path.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    made = verify(model, data, norm, RADII[norm], samples=samples, effort=effort, name=name).record
+    records.write(made, RECORDS / f"{name}-{norm}-{samples}-{effort}.json")
+    print(f"{name}, {norm}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     return made
 
 
@@ -123,10 +111,13 @@ def rows(samples: int = 50) -> list[Row]:
     except InputError as error:
         print(f"no verdicts on MNIST: {error}", file=sys.stderr)
         return []
+    made = {
+        key: record(*key, samples, "standard") for key in dict.fromkeys((name, norm) for name, norm, *_ in EXPECTED)
+    }
     found = []
     for (name, norm, eps, surrogate), expected in EXPECTED.items():
         quantity = f"undecided, {name}, {norm} {eps:g}"
-        result = next(r for r in record(name, norm, samples, "standard")["results"] if r["eps"] == eps)
+        result = next(r for r in made[name, norm]["results"] if r["eps"] == eps)
         if expected is not None:
             found.append(Row(quantity, f"{surrogate}: expected at most", 100 * expected, "%"))
         share = result["surrogates"][surrogate]["undecided"]["share"]

@@ -66,7 +66,7 @@ class Ball:
             return self.x.expand_as(delta)
         reach = float(self.x.abs().max()) + self.eps
         slack = 1e-12 + 4 * self.x.shape[1] * UNIT * max(reach, self.eps) / self.eps
-        return (self.x + delta * (1 - slack)).clamp(self.low, self.high)
+        return (self.x + delta * max(0.0, 1 - slack)).clamp(self.low, self.high)
 
     def contains(self, sample: int, point: Tensor) -> bool:
         """Whether a point (d,) belongs to sample's set, decided in rational numbers."""

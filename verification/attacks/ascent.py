@@ -1,73 +1,92 @@
-"""One walk of projected gradient ascent in an attack set that shrinks to the true one."""
+"""One walk of projected gradient ascent in a region that shrinks to the true one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from verification.attack_set import AttackSet
 from verification.attacks.search import Search, per_sample
 
-# Radius at which a walk begins, in units of eps. In a larger set there are fewer poor local maxima to be caught in,
-# and as it shrinks the walk follows a good one into the true set.
-INFLATION = {"l2": 1.75, "linf": 1.5, "l1": 2.0}
-
-# Lengths of steps in units of eps: as good as infinite while the set shrinks, then falling geometrically.
-FAR, FIRST, LAST = 1e4, {"l2": 10.0, "linf": 1.0, "l1": 10.0}, 0.05
+# Length, in units of the region's size, of a step that is as good as infinite, and of the last step.
+FAR, LAST = 1e6, 0.05
 
 MOMENTUM = 0.25  # share of the last change that the next step repeats
 
 
-def ascend(search: Search, attack_set: AttackSet, start: Tensor, noise: Tensor, steps: int, inflation: float) -> None:
-    """Take `steps` gradient steps from `start` and show `search` every point.
+@dataclass(frozen=True)
+class Region:
+    """Allowed perturbations of some samples, and larger copies of that set.
 
-    In the first half of the steps the radius falls from inflation·eps to eps; points outside the true set are not
-    kept. A zero gradient gives a step along the noise.
+    In a larger set there are fewer poor local maxima to be caught in, and as it shrinks a walk follows a good one
+    into the true set. The numbers are what measured best, see benchmarks/attacks.py.
+
+    Attributes:
+        project: (points (n, *shape), radius in units of the true one) -> nearest points of the set of that radius,
+            float64.
+        size: length, in input units, that lengths of steps are counted in.
+        along: steps go along the gradient ("l2") or its sign ("linf").
+        inflation: radius that a walk begins with, in units of the true one.
+        first: length of the first step after the set has shrunk.
+    """
+
+    project: Callable[[Tensor, float], Tensor]
+    size: float
+    along: Literal["l2", "linf"]
+    inflation: float
+    first: float
+
+    def move(self, delta: Tensor, direction: Tensor, length: float = FAR, radius: float = 1.0) -> Tensor:
+        """The point nearest to delta + length·size along the direction.
+
+        A step of length FAR maximises the linear function with that gradient, but for near-ties: ascent becomes a
+        power method (theory L3.1, L3.4), and is sparse in an l1 ball.
+        """
+        return self.project(delta + length * self.size * steepest(direction, self.along), radius)
+
+
+def ascend(search: Search, region: Region, start: Tensor, noise: Tensor, steps: int, growth: int = 1) -> None:
+    """Take gradient steps and show `search` every point.
 
     Args:
-        search: the samples and their objective.
-        attack_set: the true set.
+        search: the samples and their objective; it keeps the best point that is allowed.
+        region: where they may go. It shrinks to the true set in the first half of the steps.
         start: first point, (n, *shape).
-        noise: (n, *shape).
-        steps: gradient steps, a forward and a backward pass each; one more forward pass looks at the last point.
-        inflation: first radius in units of eps.
+        noise: what takes the place of a zero gradient, (n, *shape).
+        steps: gradient steps, a forward and a backward pass each; two more forward passes look at the
+            last point and at the one farthest along the last gradient.
+        growth: the walk begins with radius inflation^growth.
     """
     delta = last = start
-    for step, (radius, length) in enumerate(schedule(steps, inflation, FIRST[attack_set.norm])):
+    for step, (radius, length) in enumerate(schedule(steps, region.inflation**growth, region.first)):
         gradient = search.gradient(delta)
         flat = per_sample((gradient.flatten(1) == 0).all(dim=1), gradient)
         direction = torch.where(flat, noise.flatten(1).roll(step, 1).reshape(noise.shape), gradient)
         momentum = MOMENTUM * (delta - last)
         last = delta
-        delta = move(replace(attack_set, eps=radius * attack_set.eps), search.x, delta + momentum, direction, length)
+        delta = region.move(delta + momentum, direction, length, radius)
     search.look(delta)
+    search.look(region.move(torch.zeros_like(delta), direction))  # the maximum of the linearised objective
 
 
 def schedule(steps: int, inflation: float, first: float) -> Iterator[tuple[float, float]]:
-    """Radius of the set and length of the step before it is projected, both in units of eps, for every step.
+    """Radius of the region and length of the step before it is projected, for every step.
 
     >>> [(round(radius, 2), round(length, 2)) for radius, length in schedule(6, 8.0, 10.0)]
-    [(4.0, 10000.0), (2.0, 10000.0), (1.0, 10000.0), (1.0, 10.0), (1.0, 0.71), (1.0, 0.05)]
+    [(4.0, 1000000.0), (2.0, 1000000.0), (1.0, 10.0), (1.0, 1.71), (1.0, 0.29), (1.0, 0.05)]
     """
-    far = (steps + 1) // 2
+    far = steps // 2 - 1
+    if far < 1:  # too few steps to do anything but jump
+        yield from [(1.0, FAR)] * steps
+        return
     for step in range(far):
-        yield inflation ** (1 - (step + 1) / far), FAR
+        yield inflation ** (1 - (step + 1) / (far + 1)), FAR
     for step in range(steps - far):
-        yield 1.0, first * (LAST / first) ** (step / max(steps - far - 1, 1))
-
-
-def move(attack_set: AttackSet, x: Tensor, delta: Tensor, direction: Tensor, length: float = FAR) -> Tensor:
-    """The point of the set nearest to delta + length·eps along the direction (its sign for linf), float64.
-
-    A step of length FAR maximises the linear function with that gradient, but for near-ties: ascent becomes a power
-    method (theory L3.1, L3.4), and is sparse for l1.
-    """
-    along = "linf" if attack_set.norm == "linf" else "l2"
-    return attack_set.project(delta + length * attack_set.eps * steepest(direction, along), x)
+        yield 1.0, first * (LAST / first) ** (step / (steps - far - 1))
 
 
 def steepest(gradient: Tensor, norm: str) -> Tensor:

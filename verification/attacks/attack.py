@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from bounds.errors import InputError, unknown_name
+from bounds.errors import InputError
 from bounds.measure.models import Model
 from verification.attack_set import AttackSet
-from verification.attacks.ascent import INFLATION, ascend
-from verification.attacks.objectives import OBJECTIVES
+from verification.attacks.ascent import Region, ascend
+from verification.attacks.objectives import objective
 from verification.attacks.result import Attack
 from verification.attacks.search import Search, search_all
 from verification.attacks.starts import STARTS
 
-PROBING = 0.1  # share of a walk's gradient passes that its start may use
+# See `Region`.
+INFLATION = {"l2": 1.75, "linf": 1.5, "l1": 2.0}
+FIRST = {"l2": 10.0, "linf": 1.0, "l1": 10.0}
 
 
 def attack(
@@ -70,20 +72,38 @@ def attack(
     >>> attack(linear, torch.zeros(1, 2), torch.tensor([0]), "l2", 0.5, box=None).margin  # -0.5·‖(3, -4)‖
     tensor([-2.5000], dtype=torch.float64)
     """
-    if steps < 1 or restarts < 1:
-        raise InputError(f"attack with {steps} steps and {restarts} restarts: both must be at least 1")
-    if loss not in OBJECTIVES:
-        raise unknown_name("loss", loss, OBJECTIVES)
     attack_set = AttackSet(norm, eps, box)
-    generator = torch.Generator().manual_seed(seed)
 
     def search_chunk(run: Callable[[Tensor], Tensor], inputs: Tensor, labels: Tensor) -> Search:
-        search = Search(run, inputs, labels, OBJECTIVES[loss], partial(attack_set.contains, x=inputs))
-        for walk in range(restarts):
-            noise = torch.randn(inputs.shape, dtype=torch.float64, generator=generator)
-            probes = int(PROBING * steps)
-            start = STARTS[walk % len(STARTS)](search, attack_set, noise, probes)
-            ascend(search, attack_set, start, noise, steps - probes, INFLATION[norm] ** (1 + walk % 2))
+        search = Search(run, inputs, labels, objective(loss), lambda delta: attack_set.contains(delta, inputs))
+        climb(search, ball(attack_set, inputs), steps, restarts, generator)
         return search
 
+    generator = torch.Generator().manual_seed(seed)
     return Attack(attack_set, *search_all(model, x, y, search_chunk, progress))
+
+
+def climb(search: Search, region: Region, steps: int, restarts: int, generator: torch.Generator) -> None:
+    """Take one walk per restart, each with the same number of gradient passes.
+
+    Raises:
+        InputError: for a bad number of steps or restarts.
+    """
+    if steps < 1 or restarts < 1:
+        raise InputError(f"attack with {steps} steps and {restarts} restarts: both must be at least 1")
+    for walk in range(restarts):
+        noise = torch.randn(search.x.shape, dtype=torch.float64, generator=generator)
+        start, share = STARTS[walk % len(STARTS)]
+        probes = int(share * steps)
+        ascend(search, region, start(search, region, noise, probes), noise, steps - probes, growth=1 + walk % 2)
+
+
+def ball(attack_set: AttackSet, x: Tensor) -> Region:
+    """The region of an attack set around some samples."""
+    return Region(
+        lambda delta, radius: replace(attack_set, eps=radius * attack_set.eps).project(delta, x),
+        attack_set.eps,
+        "linf" if attack_set.norm == "linf" else "l2",
+        INFLATION[attack_set.norm],
+        FIRST[attack_set.norm],
+    )

@@ -9,6 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from bounds.errors import unknown_name
+
 # (logits (n, K), labels (n,), logits at x (n, K)) -> value to maximise (n,).
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -43,6 +45,20 @@ OBJECTIVES: dict[str, Objective] = {
     "distance": partial(distance, r=2.0),
     "distance-inf": partial(distance, r=math.inf),
 }
+
+
+def objective(loss: str) -> Objective:
+    """What is ascended for a loss.
+
+    Raises:
+        InputError: for an unknown loss.
+
+    >>> objective("margin") is negative_margin
+    True
+    """
+    if loss not in OBJECTIVES:
+        raise unknown_name("loss", loss, OBJECTIVES)
+    return OBJECTIVES[loss]
 
 
 def _leads(logits: Tensor, y: Tensor) -> Tensor:

@@ -90,8 +90,8 @@ class Search:
         allowed, finite = self._allowed(delta), logits.isfinite().all(dim=1)
         usable = finite if gradient is None else finite & gradient.flatten(1).isfinite().all(dim=1)
         self.failed = self.failed | (allowed & ~usable)
+        margin, loss = margins_of_logits(logits.masked_fill(~finite[:, None], 0.0), self.y)  # checks the labels, too
         value = self._values(logits, self._objective).masked_fill(~finite, -math.inf)
-        margin, loss = margins_of_logits(logits.masked_fill(~finite[:, None], 0.0), self.y)
         better = allowed & (value > self._value)
         self.delta = torch.where(per_sample(better, delta), delta, self.delta)
         self._value = torch.where(better, value, self._value)

@@ -104,14 +104,14 @@ def test_no_point_of_the_set_beats_a_certificate(name: str) -> None:
     assert check(CASES[name].module(), traced(name), random.Random(name), rounds=1, n=8) == 24
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, 2, 13])
 def test_no_point_of_the_set_beats_a_certificate_of_a_random_network(seed: int) -> None:
     model, shape = random_networks.draw(seed)
     network = trace(model, torch.zeros(2, *shape, dtype=torch.float64))
     assert check(model, network, random.Random(seed), rounds=1, n=8) == 24
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp-gelu", "max-pool-overlapping"])
+@pytest.mark.parametrize("name", ["mlp-leaky_relu", "mlp-gelu", "max-pool-overlapping"])
 @pytest.mark.parametrize("effort", ["standard", "thorough"])
 def test_no_point_of_the_set_beats_a_certificate_of_higher_effort(name: str, effort: str) -> None:
     assert check(CASES[name].module(), traced(name), random.Random(name), rounds=1, n=3, effort=effort) == 9
