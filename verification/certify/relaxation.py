@@ -255,7 +255,7 @@ class _Walk:
             self._allow(coefficients.shape[2], coefficients, sizes, gamma(segment))
             return Functionals(flat)
         rows = self.relaxation.matrix(position)[units.numpy()]
-        columns = np.unique(rows.indices)
+        columns = np.unique(rows.indices) if rows.nnz else np.zeros(1, dtype=np.int32)  # rows of zeros read nothing
         local = torch.from_numpy(rows[:, columns].toarray())
         self._allow(len(units), coefficients, sizes, 2 * gamma(segment))
         return Functionals(coefficients @ local, torch.from_numpy(columns.astype(np.int64)))

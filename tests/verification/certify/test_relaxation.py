@@ -155,6 +155,16 @@ def test_windows_of_convolutions_change_nothing(norm, box):
     torch.testing.assert_close(windows, dense, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("norm", sorted(DUAL))
+def test_a_convolution_of_zeros_is_a_constant(norm):
+    module = Strided().double()
+    nn.init.zeros_(module.one.weight)
+    x, y = networks.inputs(2, (1, 7, 7), 3), torch.tensor([0, 1])
+    logits = module(x).detach()
+    found = lead(module, x, y, norm, 1.0)
+    torch.testing.assert_close(found, logits.gather(1, y[:, None]) - logits, rtol=0, atol=1e-12)
+
+
 @given(
     seed=seeds, scale=st.sampled_from([1.0, 1e-8, 1e8]), eps=st.sampled_from([0.0, 2.0**-7, 0.5]), kink=st.booleans()
 )
