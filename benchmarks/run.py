@@ -7,7 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import certificates, evaluation, measure, verdicts  # noqa: E402
+from benchmarks import attacks, certificates, evaluation, measure, verdicts  # noqa: E402
 
 if __name__ == "__main__":
-    measure.show([*measure.rows(), *evaluation.rows(), *certificates.rows(), *verdicts.rows()])
+    parts = (measure, evaluation, attacks, certificates, verdicts)
+    measure.show([row for part in parts for row in part.rows()])

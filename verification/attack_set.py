@@ -113,8 +113,8 @@ class AttackSet:
         low, high = (-math.inf, math.inf) if self.box is None else self.box
         x = x.double()[:, None]
         caps = torch.where(a > 0, high - x, x - low).clamp(min=0, max=self.eps)
-        if self.eps == 0:
-            return torch.zeros_like(a[..., 0])
+        if self.eps == 0 or a.shape[2] == 0:
+            return torch.zeros(a.shape[:2], dtype=a.dtype)
         value = _SUPPORT[self.norm](a.abs(), caps, self.eps)
         # A sum of nonnegative terms with a few roundings each.
         return value * (1 + 2 * (a.shape[2] + 32) * 2.0**-53)
@@ -209,13 +209,13 @@ def _support_l2(a: Tensor, caps: Tensor, eps: float) -> Tensor:
         for _ in range(MULTIPLIER_STEPS):
             if not bool(capped.any()):
                 break
-            room = (eps**2 - torch.where(capped, caps.square(), 0.0).sum(2, keepdim=True)).clamp(min=1e-6 * eps**2)
+            spent = torch.where(capped, (caps / eps).square(), 0.0).sum(2, keepdim=True)  # of eps²
             free = torch.where(capped, 0.0, a.square()).sum(2, keepdim=True)
-            multiplier = torch.minimum(multiplier, (free / room).sqrt()).clamp(min=1e-100)
+            multiplier = torch.minimum(multiplier, (free / (1 - spent).clamp(min=1e-6)).sqrt() / eps).clamp(min=1e-100)
             capped = a > multiplier * caps
         multiplier = multiplier.clamp(min=1e-100)
     gains = torch.where(capped, caps * (a - multiplier * caps / 2), a.square() / (2 * multiplier))
-    best: Tensor = multiplier[..., 0] * eps**2 / 2 + gains.sum(2)
+    best: Tensor = multiplier[..., 0] * eps * eps / 2 + gains.sum(2)
     return best * scale[..., 0]
 
 

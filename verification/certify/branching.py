@@ -69,7 +69,11 @@ def _worst_unit(relaxation: Relaxation, leaf: Leaf, rows: Tensor) -> tuple[Key, 
     output = len(relaxation.network.nodes) - 1
     weights = torch.softmax(-leaf.lead, dim=1)[:, :, None]
     costs = relaxation.slack_of_lines(leaf.enclosure, output, Functionals(rows))
-    scores = {key: (weights * cost).sum(dim=(0, 1)) for key, cost in costs.items()}
+    scores = {}
+    for key, cost in costs.items():
+        low, high = (end.flatten() for end in leaf.enclosure.parts[key])
+        # A decided unit's line may cost its rounding allowance, and has no other side.
+        scores[key] = (weights * cost).sum(dim=(0, 1)).masked_fill((low >= 0) | (high <= 0), 0.0)
     key = min(scores, key=lambda key: float(scores[key].min()))
     unit = int(scores[key].argmin())
     return (key, unit) if float(scores[key][unit]) < 0 else None
