@@ -57,8 +57,7 @@ def ascend(search: Search, region: Region, start: Tensor, noise: Tensor, steps: 
         region: where they may go. It shrinks to the true set in the first half of the steps.
         start: first point, (n, *shape).
         noise: what takes the place of a zero gradient, (n, *shape).
-        steps: gradient steps, a forward and a backward pass each; two more forward passes look at the
-            last point and at the one farthest along the last gradient.
+        steps: gradient steps, a forward and a backward pass each; one more forward pass looks at the last point.
         growth: the walk begins with radius inflation^growth.
     """
     delta = last = start
@@ -70,7 +69,6 @@ def ascend(search: Search, region: Region, start: Tensor, noise: Tensor, steps: 
         last = delta
         delta = region.move(delta + momentum, direction, length, radius)
     search.look(delta)
-    search.look(region.move(torch.zeros_like(delta), direction))  # the maximum of the linearised objective
 
 
 def schedule(steps: int, inflation: float, first: float) -> Iterator[tuple[float, float]]:

@@ -41,7 +41,8 @@ def attack(
     Every restart is a walk of projected gradient ascent through a set that shrinks to the true one, with long steps
     at first and short ones at last (see `ascent`). Walks begin at a random point, along the top eigenvector of the
     objective's Hessian, along the top singular vector of the Jacobian, and at x, in turn; every other walk begins in
-    a larger set. The best point that lies in the true set, as measured in float64, is kept.
+    a larger set. The maximum of the linearised objective (theory L3.1; the gradient-sign attack for linf) is visited,
+    too: one more gradient. The best point that lies in the true set, as measured in float64, is kept.
 
     Args:
         model: logits of a batch of inputs; a module is copied to float64 in eval mode.
@@ -84,13 +85,16 @@ def attack(
 
 
 def climb(search: Search, region: Region, steps: int, restarts: int, generator: torch.Generator) -> None:
-    """Take one walk per restart, each with the same number of gradient passes.
+    """Visit the maximum of the linearised objective, then take one walk per restart.
+
+    Every walk, its start included, makes `steps` gradient passes.
 
     Raises:
         InputError: for a bad number of steps or restarts.
     """
     if steps < 1 or restarts < 1:
         raise InputError(f"attack with {steps} steps and {restarts} restarts: both must be at least 1")
+    search.look(region.move(torch.zeros_like(search.x), search.slope))
     for walk in range(restarts):
         noise = torch.randn(search.x.shape, dtype=torch.float64, generator=generator)
         start, share = STARTS[walk % len(STARTS)]

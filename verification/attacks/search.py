@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,12 +51,17 @@ class Search:
         self.delta = torch.zeros_like(x)
         with torch.no_grad():
             logits = model(x)
-        self._origin = logits.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        self._clean_logits = logits
         self._value = torch.full((len(x),), -math.inf, dtype=torch.float64)
         self.failed = torch.zeros(len(x), dtype=torch.bool)
         self.best = (torch.full_like(self._value, math.nan), torch.full_like(self._value, math.nan))
         self._offer(self.delta, logits)
         self.clean = self.best
+
+    @cached_property
+    def slope(self) -> Tensor:
+        """The gradient at x, (n, *shape); the pass is made on first use."""
+        return self.gradient(torch.zeros_like(self.x))
 
     def look(self, delta: Tensor) -> Tensor:
         """The objective at delta, (n,), -inf where it is not finite; a forward pass.
@@ -82,9 +88,7 @@ class Search:
         return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
     def _values(self, logits: Tensor, objective: Objective) -> Tensor:
-        """Logits that are not finite count as 0, so that they spoil no other sample's gradient."""
-        bad = ~logits.isfinite().all(dim=1, keepdim=True)
-        return objective(logits.masked_fill(bad, 0.0), self.y, self._origin)
+        return objective(logits, self.y, self._clean_logits)
 
     def _offer(self, delta: Tensor, logits: Tensor, gradient: Tensor | None = None) -> Tensor:
         allowed, finite = self._allowed(delta), logits.isfinite().all(dim=1)

@@ -42,10 +42,7 @@ def bent_point(search: Search, region: Region, noise: Tensor, passes: int) -> Te
 
     Products with the Hessian are differences of gradients.
     """
-    if passes == 0:
-        return _farthest(search.gradient, search, region, noise, 0)
-    at_x = search.gradient(torch.zeros_like(search.x))
-    return _farthest(lambda v: search.gradient(v) - at_x, search, region, noise, passes - 1)
+    return _farthest(lambda v: search.gradient(v) - search.slope, search, region, noise, passes)
 
 
 # With the share of a walk's gradient passes that each may spend, in the order in which walks use them: what measured

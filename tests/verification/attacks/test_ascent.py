@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.verification import networks
 from verification.attack_set import AttackSet
-from verification.attacks.ascent import ascend, schedule, steepest
+from verification.attacks import attack
+from verification.attacks.ascent import Region, ascend, schedule, steepest
 from verification.attacks.attack import ball
 from verification.attacks.objectives import objective
 from verification.attacks.search import Search
@@ -47,6 +48,40 @@ def test_a_walk_ends_in_the_true_set_with_short_steps(steps, inflation, first):
     assert steps < 4 or lengths[-1] == pytest.approx(0.05)
 
 
+def test_steps_follow_the_schedule_with_momentum():
+    model, x, noise = networks.mlp(5).double(), networks.inputs(2, (4,), 5), torch.ones(2, 4, dtype=torch.float64)
+    points, radii = [torch.zeros_like(x)], []
+
+    def project(delta, radius):
+        points.append(delta / (1 + delta.norm()))  # some region
+        radii.append(radius)
+        return points[-1]
+
+    search = search_for(model, x, AttackSet("l2", 1e9))
+    ascend(search, Region(project, 0.2, "l2", 3.0, 7.0), points[0], noise, 8, growth=2)
+    expected = [9.0 ** (1 - step / 4) for step in (1, 2, 3)] + [1.0] * 5
+    assert radii == pytest.approx(expected)
+    lengths = [length for _, length in schedule(8, 9.0, 7.0)]
+    for step in range(8):
+        z = (x + points[step]).requires_grad_(True)
+        loss = torch.nn.functional.cross_entropy(model(z), search.y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, z)
+        unit = gradient / gradient.norm(dim=1, keepdim=True)
+        moved = points[step] + 0.25 * (points[step] - points[max(step - 1, 0)]) + 0.2 * lengths[step] * unit
+        torch.testing.assert_close(points[step + 1], moved / (1 + moved.norm()))
+
+
+def test_gradients_are_finite_where_those_of_the_network_are_not():
+    def model(x):
+        return torch.stack([x[:, 0].sqrt() + 2 * x[:, 1], x[:, 1]], dim=1)
+
+    x = torch.tensor([[0.0, 0.5], [0.25, 0.5], [-1.0, 0.5]], dtype=torch.float64)
+    search = Search(model, x, torch.zeros(3, dtype=torch.int64), objective("margin"), lambda delta: delta[:, 0] < 9)
+    gradient = search.gradient(torch.zeros_like(x))
+    assert gradient.tolist() == [[0.0, -1.0], [-1.0, -1.0], [0.0, 0.0]]
+    assert search.failed.tolist() == [True, False, True]
+
+
 class Counted(torch.nn.Module):
     """Counts forward passes, and those among them that a gradient goes back through."""
 
@@ -70,10 +105,18 @@ def test_a_walk_takes_as_many_gradient_passes_as_it_may(start):
     x, attack_set = networks.inputs(2, (4,), 3), AttackSet("l2", 0.3)
     search = search_for(model, x, attack_set)
     point = start(search, ball(attack_set, x), torch.ones_like(x), 3)
-    assert model.backwards == (3 if start in (bent_point, stretched_point) else 0)
+    spent = {bent_point: 4, stretched_point: 3}.get(start, 0)  # the gradient at x included
+    assert model.backwards == spent
     ascend(search, ball(attack_set, x), point, torch.ones_like(x), 7)
-    assert model.backwards == 7 + (3 if start in (bent_point, stretched_point) else 0)
-    assert model.forwards - model.backwards <= 5  # x, both ends of a direction, the last two points
+    assert model.backwards == spent + 7
+    assert model.forwards - model.backwards <= 4  # x, both ends of a direction, the last point
+
+
+@pytest.mark.parametrize("steps", [1, 10, 23])
+def test_an_attack_takes_as_many_gradient_passes_as_it_may(steps):
+    model = Counted(networks.mlp(3).double())
+    attack(lambda x: model(x), networks.inputs(1, (4,), 3), torch.tensor([0]), "l2", 0.3, steps=steps, restarts=5)
+    assert model.backwards == 5 * steps + 1  # the gradient at x
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])

@@ -32,7 +32,7 @@ def linear_model(weight, bias=0.0):
 
 
 def random_mlp(seed):
-    return networks.mlp(seed, inputs=6, widths=(16, 16), classes=4).double()
+    return networks.mlp(seed, inputs=6, widths=(16, 16), classes=4).double().requires_grad_(False)
 
 
 def linear_maximum(slope, x, norm, eps):
@@ -129,6 +129,25 @@ def test_the_perturbation_stays_in_the_set_and_its_numbers_replay(norm, box, eps
         for logits, margin in ((moved, found.margin), (clean, found.clean_margin)):
             assert margin[i].item() == pytest.approx(logits[y[i]] - np.delete(logits, y[i]).max(), abs=1e-12)
     assert bool((found.loss >= found.clean_loss).all()) and not bool(found.failed.any())
+
+
+@given(norm=st.sampled_from(NORMS), eps=st.floats(0.01, 2.0), seed=seeds)
+@settings(deadline=None, max_examples=25)
+def test_never_weaker_than_the_first_order_step(norm, eps, seed):
+    # A large last layer: the loss has several poor local maxima.
+    model, x, y = random_mlp(seed), networks.inputs(4, (6,), seed), torch.arange(4)
+    model[-1].weight.mul_(20.0)
+    z = x.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(functional.cross_entropy(model(z), y, reduction="sum"), z)
+    if norm == "linf":
+        step = gradient.sign()
+    elif norm == "l2":
+        step = gradient / gradient.norm(dim=1, keepdim=True)
+    else:
+        step = gradient.sign() * functional.one_hot(gradient.abs().argmax(dim=1), 6)
+    loss = functional.cross_entropy(model(x + eps * step), y, reduction="none")
+    found = attack(model, x, y, norm, eps, box=None, steps=4, restarts=1)
+    assert bool((found.loss >= loss - 1e-9 * (1 + loss)).all())
 
 
 def plain_pgd(model, x, y, norm, eps, steps):
