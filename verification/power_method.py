@@ -276,7 +276,8 @@ def alignment(
     delta, with quartiles over the samples:
 
     - `energy`: the share of ‖delta‖_2² that lies in the span of the first k right singular vectors of J(x), for every
-      rank k = 1..min(K, d); the cosine with the top one is the square root of the first entry;
+      k = 1..min(K, d) (only vectors that J does not map to 0 count); the cosine with the top one is the square root of
+      the first entry;
     - `cosine`: |cosine| with the top right singular vector;
     - `operator_cosine`: |cosine| with the direction that attains ‖J‖_{p→r} (as far as it is known exactly); inside
       the piece 1 for a distance attack that has converged, where that direction is unique;
@@ -370,7 +371,7 @@ class _View:
         run: the network.
         x: inputs, (n, *shape).
         jacobian: (n, K, d).
-        directions: right singular vectors as rows, (n, min(K, d), d).
+        directions: right singular vectors as rows, (n, min(K, d), d); 0 where the singular value is.
         best: direction that attains ‖J‖_{p→r} as far as known, (n, d).
         r: exponent of the logit norm.
     """
@@ -403,7 +404,9 @@ class _View:
 
 def _view(run: Callable[[Tensor], Tensor], x: Tensor, p: float, r: float) -> _View:
     jacobian = jacobians(run, x).flatten(2)
-    directions = torch.linalg.svd(jacobian, full_matrices=False)[2]
+    _, sizes, directions = torch.linalg.svd(jacobian, full_matrices=False)
+    # Where J maps to 0, any orthonormal basis is as good: such directions hold no share of a perturbation.
+    directions = directions * (sizes > RESOLUTION * sizes[:, :1])[:, :, None]
     return _View(run, x, jacobian, directions, maximiser(jacobian, p, r), r)
 
 

@@ -311,8 +311,8 @@ def test_alignment_against_a_dense_svd(norm, r):
             columns = {"cosine": [], "gap": [], "deviation": [], "energy": []}
             for i in range(7):
                 jacobian = networks.dense_jacobian(model, x[i])
-                _, _, right = np.linalg.svd(jacobian, full_matrices=False)
-                cosines = right @ delta[i] / np.linalg.norm(delta[i])
+                _, sizes, right = np.linalg.svd(jacobian, full_matrices=False)
+                cosines = (right @ delta[i] / np.linalg.norm(delta[i])) * (sizes > 1e-6 * sizes[0])
                 logits = networks.dense_logits(model, x[i])
                 moved = networks.dense_logits(model, x[i] + torch.from_numpy(delta[i])) - logits
                 largest = eps * slow_operator_norm(jacobian, norm, r)
