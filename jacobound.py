@@ -8,6 +8,7 @@ import typer
 
 from bounds.commands import catalogue
 from figures.commands import demo, evaluate
+from figures.falsify_command import falsify
 from figures.figures_command import figures
 from figures.verify_command import verify
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(evaluate)
 app.command()(verify)
+app.command()(falsify)
 app.command()(figures)
 app.command()(catalogue)
 app.command()(demo)
