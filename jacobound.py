@@ -10,6 +10,7 @@ from bounds.commands import catalogue
 from figures.commands import demo, evaluate
 from figures.falsify_command import falsify
 from figures.figures_command import figures
+from figures.train_command import train
 from figures.verify_command import verify
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(evaluate)
 app.command()(verify)
 app.command()(falsify)
+app.command()(train)
 app.command()(figures)
 app.command()(catalogue)
 app.command()(demo)

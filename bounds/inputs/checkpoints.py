@@ -96,7 +96,7 @@ def save_checkpoint(
     _own_factory(factory, str(path))
     plain = {"arguments": dict(arguments), "training": dict(training or {})}
     try:
-        json.dumps(plain, allow_nan=False)
+        plain = json.loads(json.dumps(plain, allow_nan=False))  # subclasses of str and the like would not be safe
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: arguments and training must be plain json values: {error}") from error
     state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bounds.errors import InputError
 from bounds.inputs import Data
+from bounds.inputs.files import atomic_write
 from verification.training.regularisers.penalty import Regulariser
 
 
@@ -30,6 +34,18 @@ class Epoch:
     accuracy: float
 
 
+class Diverged(InputError):
+    """Training stopped: a loss or a parameter is no longer finite.
+
+    Attributes:
+        history: the epochs before.
+    """
+
+    def __init__(self, message: str, history: tuple[Epoch, ...] = ()) -> None:
+        super().__init__(message)
+        self.history = history
+
+
 def train(
     network: nn.Module,
     data: Data,
@@ -40,7 +56,9 @@ def train(
     batch_size: int = 32,
     learning_rate: float = 3e-3,
     seed: int = 0,
+    state: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[int, Epoch], None] | None = None,
 ) -> tuple[Epoch, ...]:
     """Train in place on cross-entropy + strength · regulariser; equal arguments give equal weights.
 
@@ -48,40 +66,141 @@ def train(
         network: maps (n, *shape) inputs to logits; left in eval mode.
         data: the training set.
         regulariser: penalty on a batch; None for plain training.
-        strength: weight of the penalty.
+        strength: weight of the penalty, at least 0.
         epochs: passes over the data.
         batch_size: samples per step.
         learning_rate: peak of the one-cycle schedule.
         seed: seed of the shuffling and of the regulariser's random directions and starts.
+        state: file that is written after every epoch; if it is there, training continues from it, with the same
+            result as if it had never stopped.
         progress: called with (epochs done, epochs).
+        on_epoch: called with (epoch, counted from 1, and its means).
 
     Raises:
-        InputError: if a parameter stops being finite.
+        InputError: for a negative strength, or a state that belongs to another training.
+        Diverged: if the loss or a parameter stops being finite; the network then has the weights of the last good
+            epoch (its first ones, if there was none).
     """
+    if not strength >= 0:
+        raise InputError(f"strength {strength!r}: a penalty needs a weight >= 0")
     x = torch.cat([inputs for inputs, _ in data.batches(4096, dtype=torch.float32)])
-    y = data.y
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    steps = epochs * math.ceil(len(data) / batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=max(steps, 2))
-    history = []
+    settings = f"{regulariser} {strength} {epochs} {batch_size} {learning_rate} {seed}"
+    job = _Job(network, x, data.y, regulariser, strength, epochs, batch_size, learning_rate, seed)
+    history = job.resume(state, _fingerprint(network, data, settings)) if state is not None else []
     network.train()
-    for epoch in range(epochs):
-        totals = torch.zeros(3, dtype=torch.float64)
-        for batch in torch.randperm(len(data), generator=generator).split(batch_size):
-            logits = network(x[batch])
-            loss = functional.cross_entropy(logits, y[batch])
-            penalty = torch.zeros(()) if regulariser is None else regulariser(network, x[batch], y[batch], generator)
-            optimiser.zero_grad()
-            (loss + strength * penalty).backward()
-            optimiser.step()
-            schedule.step()
-            hits = (logits.argmax(dim=1) == y[batch]).double().mean()
-            totals += len(batch) * torch.stack([loss.detach().double(), penalty.detach().double(), hits])
-        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
-            raise InputError(f"training diverged in epoch {epoch + 1}: lower the learning rate or strength")
-        history.append(Epoch(*(totals / len(data)).tolist()))
+    while len(history) < epochs:
+        good = {name: value.clone() for name, value in network.state_dict().items()}
+        try:
+            history.append(job.epoch())
+        except Diverged as error:
+            network.load_state_dict(good)
+            network.eval()
+            raise Diverged(f"training diverged in epoch {len(history) + 1}: {error}", tuple(history)) from None
+        if state is not None:
+            job.save(state, history)
+        if on_epoch is not None:
+            on_epoch(len(history), history[-1])
         if progress is not None:
-            progress(epoch + 1, epochs)
+            progress(len(history), epochs)
     network.eval()
     return tuple(history)
+
+
+class _Job:
+    """A training with everything that its next step depends on."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        regulariser: Regulariser | None,
+        strength: float,
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+    ) -> None:
+        self.network, self.x, self.y = network, x, y
+        self.regulariser, self.strength, self.batch_size = regulariser, strength, batch_size
+        self.generator = torch.Generator().manual_seed(seed)
+        self.optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+        steps = max(2, epochs * math.ceil(len(y) / batch_size))
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, max_lr=learning_rate, total_steps=steps)
+        self.fingerprint = ""
+
+    def epoch(self) -> Epoch:
+        """One pass over the data."""
+        totals = torch.zeros(3, dtype=torch.float64)
+        for batch in torch.randperm(len(self.y), generator=self.generator).split(self.batch_size):
+            totals += len(batch) * self._step(self.x[batch], self.y[batch])
+        if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            raise Diverged("a parameter is not finite; lower the learning rate or the strength")
+        return Epoch(*(totals / len(self.y)).tolist())
+
+    def _step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One step; loss, penalty and accuracy on the batch."""
+        logits = self.network(x)
+        loss = functional.cross_entropy(logits, y)
+        penalty = torch.zeros(())
+        if self.regulariser is not None:
+            penalty = self.regulariser(self.network, x, y, self.generator)
+        objective = loss + self.strength * penalty
+        if not bool(objective.isfinite()):
+            raise Diverged(
+                f"loss {loss.item():.3g}, penalty {penalty.item():.3g}; lower the learning rate or the strength"
+            )
+        self.optimiser.zero_grad()
+        objective.backward()
+        self.optimiser.step()
+        self.schedule.step()
+        hits = (logits.argmax(dim=1) == y).double().mean()
+        return torch.stack([loss.detach().double(), penalty.detach().double(), hits])
+
+    def save(self, path: Path, history: list[Epoch]) -> None:
+        """Write everything that the next epoch depends on; all of it or nothing."""
+        content = {
+            "fingerprint": self.fingerprint,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": {name: value for name, value in self.schedule.state_dict().items() if _is_plain(value)},
+            "generator": self.generator.get_state(),
+            "history": [asdict(epoch) for epoch in history],
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # torch refuses to open some names itself
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                torch.save(content, file)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def resume(self, path: Path, fingerprint: str) -> list[Epoch]:
+        """The epochs that a state file holds, with the network brought to their end; none without a file."""
+        self.fingerprint = fingerprint
+        if not path.exists():
+            return []
+        try:
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            if content["fingerprint"] != fingerprint:
+                raise InputError(f"{path}: the state of a training with other settings, data or network; delete it")
+            self.network.load_state_dict(content["network"])
+            self.optimiser.load_state_dict(content["optimiser"])
+            self.schedule.load_state_dict(content["schedule"])
+            self.generator.set_state(content["generator"])
+            return [Epoch(**epoch) for epoch in content["history"]]
+        except (RuntimeError, KeyError, EOFError, OSError) as error:
+            raise InputError(f"{path}: damaged, or not the state of a training; delete it") from error
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int | float | str | bool | list | tuple | None)
+
+
+def _fingerprint(network: nn.Module, data: Data, settings: str) -> str:
+    """What a training depends on: first weights, data, settings."""
+    digest = hashlib.sha256(f"{data.digest()} {settings} {network}".encode())
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import nn
 
 from bounds.errors import InputError
 from bounds.inputs import Data, load_checkpoint, load_data, save_checkpoint
 from tests.verification import networks
 from verification.training.networks import FACTORIES, build
+from verification.training.regularisers.adversarial import Adversarial
 from verification.training.regularisers.jacobian_frobenius import JacobianFrobenius
 from verification.training.regularisers.jacobian_l1 import JacobianL1
-from verification.training.trainer import train
+from verification.training.trainer import Diverged, train
 
 ARGUMENTS = {
     "linear": {"inputs": 64, "classes": 10, "bias": False},
@@ -17,6 +21,9 @@ ARGUMENTS = {
     "cnn": {"size": 8, "filters": [4], "hidden": 8, "pool": "average"},
     "strided_cnn": {"size": 8, "filters": [4], "hidden": 8, "activation": "elu"},
     "digits_cnn": {"activation": "tanh"},
+    "roth_cnn": {"channels": 1, "size": 8, "width": 2},
+    "resnet": {"size": 8, "width": 2},
+    "vit": {"size": 8, "patch": 4, "width": 8, "depth": 1, "heads": 2},
 }
 
 
@@ -76,9 +83,88 @@ def test_progress_and_history_have_one_entry_per_epoch():
     assert all(epoch.penalty == 0 and 0 <= epoch.accuracy <= 1 for epoch in history)
 
 
-def test_divergence_is_reported():
-    with pytest.raises(InputError, match="diverged"):
-        train(networks.mlp(0), toy(), regulariser=JacobianFrobenius(), strength=float("inf"), epochs=1)
+def weights(network):
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+@pytest.mark.parametrize("bad", [float("inf"), -1.0, float("nan")])
+def test_bad_strengths_are_refused_or_diverge(bad):
+    with pytest.raises(InputError, match="diverged" if bad > 0 else "strength"):
+        train(networks.mlp(0), toy(), regulariser=JacobianFrobenius(), strength=bad, epochs=1)
+
+
+def test_divergence_keeps_the_last_good_epoch():
+    calls = []
+
+    def explodes(network, x, y, generator):
+        calls.append(len(x))
+        return torch.tensor(math.nan) if sum(calls) > 2 * 60 else weights_sum(network)
+
+    network, twin = networks.mlp(0), networks.mlp(0)
+    with pytest.raises(Diverged, match=r"diverged in epoch 3: loss [\d.]+, penalty nan"):
+        train(network, toy(), regulariser=explodes, strength=1e-3, epochs=5)
+    calls.clear()
+    seen = []
+
+    def remember(epoch, means):
+        if epoch == 2:
+            seen.append(weights(twin).clone())
+
+    with pytest.raises(Diverged):
+        train(twin, toy(), regulariser=explodes, strength=1e-3, epochs=5, on_epoch=remember)
+    assert torch.equal(weights(network), seen[0])
+    assert not network.training
+
+
+def weights_sum(network):
+    return sum(parameter.square().sum() for parameter in network.parameters())
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("regulariser", [None, JacobianFrobenius(1), Adversarial("linf", 0.1, steps=2)])
+@pytest.mark.parametrize("killed_after", [1, 3])
+def test_a_killed_training_ends_where_an_uninterrupted_one_does(regulariser, killed_after, tmp_path):
+    def model():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+
+    how = {"regulariser": regulariser, "strength": 0.01, "epochs": 4, "batch_size": 16, "seed": 7}
+    whole = model()
+    history = train(whole, toy(), **how)
+
+    def kill(epoch, means):
+        if epoch == killed_after:
+            raise Killed
+
+    state = tmp_path / "state"
+    with pytest.raises(Killed):
+        train(model(), toy(), **how, state=state, on_epoch=kill)
+    resumed, seen = model(), []
+    again = train(resumed, toy(), **how, state=state, on_epoch=lambda epoch, means: seen.append(epoch))
+    assert seen == list(range(killed_after + 1, 5))
+    assert again == history
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    )
+
+
+def test_a_state_of_another_training_is_refused(tmp_path):
+    state = tmp_path / "state"
+    train(networks.mlp(0), toy(), epochs=1, state=state)
+    for change in ({"seed": 1}, {"epochs": 2}, {"strength": 0.5}, {"learning_rate": 1e-2}):
+        with pytest.raises(InputError, match="other settings, data or network"):
+            train(networks.mlp(0), toy(), **({"epochs": 1} | change), state=state)
+    with pytest.raises(InputError, match="other settings, data or network"):
+        train(networks.mlp(1), toy(), epochs=1, state=state)
+    with pytest.raises(InputError, match="other settings, data or network"):
+        train(networks.mlp(0), toy(50), epochs=1, state=state)
+    state.write_bytes(state.read_bytes()[:200])
+    with pytest.raises(InputError, match="damaged"):
+        train(networks.mlp(0), toy(), epochs=1, state=state)
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
@@ -116,5 +202,7 @@ def test_bad_networks_are_refused():
         build("cnn", {"size": 6}, 0)
     with pytest.raises(InputError, match="strided_cnn: size 6 cannot be halved 2 times"):
         build("strided_cnn", {"size": 6}, 0)
+    with pytest.raises(InputError, match="patches of 3"):
+        build("vit", {"patch": 3}, 0)
     with pytest.raises(InputError, match="pooling"):
         build("cnn", {"pool": "median"}, 0)

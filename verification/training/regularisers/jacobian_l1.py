@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from verification.training.regularisers.penalty import jacobian_products, unit_vectors
 
 
+@dataclass(frozen=True)
 class JacobianL1:
     """Mean over the batch of ‖J(x)‖_{1,1} = sum of |J_kj|, logits / input units; exact, by K products.
 
