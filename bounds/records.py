@@ -10,7 +10,9 @@ from typing import Any
 from bounds.errors import InputError
 from bounds.inputs.files import atomic_write
 
-VERSIONS = {"jacobound-evaluation": 1, "jacobound-verification": 1, "jacobound-alignment": 1, "jacobound-inequalities": 1}
+VERSIONS = dict.fromkeys(
+    ("jacobound-evaluation", "jacobound-verification", "jacobound-alignment", "jacobound-inequalities"), 1
+)
 
 
 def dumps(record: dict[str, Any]) -> str:

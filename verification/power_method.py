@@ -93,7 +93,7 @@ class ObjectiveComparison:
         gradient_difference: ‖difference of the two parameter gradients‖_2 / ‖gradient of `operator`‖_2, (n,), with
             delta and v held fixed (the envelope theorem).
         same_direction: |<delta, v>| / (‖delta‖_2 ‖v‖_2), (n,); below 1 the maximiser is not unique up to its sign,
-            and the gradients may differ though the objectives agree.
+            and the gradients may differ though the objectives agree; they may also where ‖.‖_r has no gradient at Jv.
     """
 
     radius: Tensor
@@ -211,9 +211,11 @@ def compare_objectives(
     """L3.5: max over delta of loss + strength·‖f(x) - f(x + delta)‖_r against loss + strength·eps·‖J(x)‖_{p→r}.
 
     Inside one linear piece the two objectives are equal, and so are their gradients in the parameters if eps < r(x)
-    strictly (then the piece does not change with the parameters) and the maximiser is unique up to its sign. The
-    maximum is looked for with the network itself: ascent with infinite steps from the best known direction of J, its
-    opposite and a random one, the farthest iterate kept.
+    strictly (then the piece does not change with the parameters), the maximiser v is unique up to its sign, and
+    ‖.‖_r has a gradient at Jv: no vanishing coordinate for r = 1, no tie for r = inf (else the two gradients may be
+    different subgradients: a layer with weight (0.1, 0.1, 0)^T and bias (0, 0.3, 1) at x = 0, r = inf). The maximum
+    is looked for with the network itself: ascent with infinite steps from the best known direction of J, its opposite
+    and a random one, the farthest iterate kept.
 
     Args:
         model: a module that returns logits; it is copied to float64 in eval mode.

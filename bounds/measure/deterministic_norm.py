@@ -7,7 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from bounds.measure.fourier import circular_multiplicity, outwards, symbol_cost, torus_norm, zero_padded_grid
+from bounds.measure.fourier import (
+    circular_multiplicity,
+    outwards,
+    symbol_cost,
+    symbol_rounding,
+    torus_norm,
+    zero_padded_grid,
+)
 from bounds.network import operators
 from bounds.network.kernel import Kernel
 from bounds.network.segment import Segment
@@ -66,7 +73,8 @@ def kernel_upper(kernel: Kernel) -> float:
         repeats = math.prod(circular_multiplicity(size[i], kernel.stride[i], outputs[i]) for i in axes)
     if symbol_cost(weight, stride, grid, kernel.groups) > _SYMBOL_MULTIPLICATIONS:
         return math.inf
-    return math.sqrt(repeats) * torus_norm(weight, stride, kernel.dilation, grid, kernel.groups)
+    symbol = torus_norm(weight, stride, kernel.dilation, grid, kernel.groups) + symbol_rounding(weight, kernel.dilation)
+    return math.sqrt(repeats) * symbol
 
 
 def _operation_upper(operation: operators.Operation) -> float:

@@ -73,6 +73,26 @@ def torus_norm(
     return max(_symbol_norm(block, stride, dilation, grid) for block in blocks)
 
 
+def symbol_rounding(weight: Tensor, dilation: Sequence[int]) -> float:
+    """How far rounding may move a symbol, in operator norm: taps that cancel leave an absolute error.
+
+    An entry of the symbol is a sum of taps times waves; a wave at offset t is off by a few roundings of its angle,
+    at most 2π·t per axis. The error matrix is bounded by its Frobenius norm.
+
+    Args:
+        weight: (out channels, in channels / groups, *taps), float64.
+        dilation: dilation per axis.
+
+    >>> symbol_rounding(torch.tensor([[[1.0, -1.0]]], dtype=torch.float64), [1]) < 1e-13
+    True
+    """
+    taps = math.prod(weight.shape[2:])
+    reach = sum(1 + (size - 1) * step for size, step in zip(weight.shape[2:], dilation, strict=True))
+    sizes = weight.abs().flatten(2).sum(2)
+    unit = float(sizes.max()) or 1.0  # squares must not underflow
+    return (taps + 16 * reach) * torch.finfo(torch.float64).eps * unit * float((sizes / unit).norm())
+
+
 def symbol_cost(weight: Tensor, stride: Sequence[int], grid: Sequence[int], groups: int = 1) -> float:
     """Rough number of multiplications `torus_norm` takes."""
     rows, columns = weight.shape[0] // groups, weight.shape[1] * math.prod(stride)

@@ -17,6 +17,7 @@ from bounds.network.segment import Segment
 from bounds.sides import Exact
 
 _CHUNK = 1 << 22  # numbers held at once
+SMALLEST, LARGEST = 1e-140, 1e140  # sizes of weights whose squares are ordinary numbers
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def layer_norms(
         progress: called with (basis vectors done, total) while streaming.
 
     Raises:
-        InputError: if the shapes of the reference differ.
+        InputError: if the shapes of the reference differ, or the weights are so large or small that their squares
+            leave float64's range.
 
     Example:
         >>> weight = torch.tensor([[3.0, -4.0], [0.0, 1.0]], dtype=torch.float64)
@@ -81,6 +83,11 @@ def layer_norms(
     ):
         raise InputError(f"{segment.name}: the reference maps other shapes")
     rows = _dense_rows(segment, reference) or _kernel_rows(segment, reference) or _stream(segment, reference, progress)
+    largest = float(rows.magnitudes.max())
+    if not (largest == 0 or SMALLEST < largest < LARGEST):
+        raise InputError(
+            f"{segment.name}: weights of size {largest:.0e} cannot be squared in float64; rescale the network"
+        )
     offset = segment.offset.flatten()
     moved = offset if reference is None else offset - reference.offset.flatten()
     two_one = float((rows.distances + moved.square()).sqrt().sum())

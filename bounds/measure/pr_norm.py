@@ -30,9 +30,11 @@ def spectral(jacobian: Tensor) -> Tensor:
     >>> spectral(torch.tensor([[[3.0, 0.0], [0.0, 4.0]]], dtype=torch.float64))
     tensor([4.], dtype=torch.float64)
     """
-    wide = jacobian if jacobian.shape[1] <= jacobian.shape[2] else jacobian.mT
+    unit = _largest(jacobian, (1, 2))  # in this unit squares neither under- nor overflow
+    scaled = jacobian / unit
+    wide = scaled if jacobian.shape[1] <= jacobian.shape[2] else scaled.mT
     squares: Tensor = torch.linalg.eigvalsh(wide @ wide.mT)[:, -1]
-    return squares.clamp(min=0).sqrt()
+    return squares.clamp(min=0).sqrt() * unit[:, 0, 0]
 
 
 def vector_norms(vectors: Tensor, p: float, dim: int) -> Tensor:
@@ -41,8 +43,18 @@ def vector_norms(vectors: Tensor, p: float, dim: int) -> Tensor:
     >>> vector_norms(torch.tensor([[3.0, -4.0]]), 1, 1)
     tensor([7.])
     """
-    norms: Tensor = torch.linalg.vector_norm(vectors, p, dim=dim)
-    return norms
+    if p in (1, math.inf):
+        norms: Tensor = torch.linalg.vector_norm(vectors, p, dim=dim)
+        return norms
+    unit = _largest(vectors.detach(), (dim,))  # in this unit powers neither under- nor overflow
+    norms = torch.linalg.vector_norm(vectors / unit, p, dim=dim)
+    return norms * unit.squeeze(dim)
+
+
+def _largest(values: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Largest absolute value along some axes, which are kept; 1 where all are 0."""
+    largest = values.abs().amax(dims, keepdim=True)
+    return torch.where(largest > 0, largest, 1.0)
 
 
 def operator_norm_pr(jacobian: Tensor, p: float, r: float) -> SampleBounds:
@@ -211,5 +223,6 @@ def _operator_norm_upper(jacobian: Tensor, p: float, r: float) -> Tensor:
 
 
 def _top_right_singular_vector(jacobian: Tensor) -> Tensor:
+    jacobian = jacobian / _largest(jacobian, (1, 2))
     left = torch.linalg.eigh(jacobian @ jacobian.mT)[1][:, :, -1]
     return torch.einsum("nkd,nk->nd", jacobian, left)

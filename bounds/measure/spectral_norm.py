@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bounds.errors import InputError
 from bounds.measure.deterministic_norm import DENSE_SIDE, dense_norm, deterministic_upper
-from bounds.measure.fourier import outwards
+from bounds.measure.fourier import outwards, symbol_rounding
 from bounds.measure.lanczos import ROUNDING, Krylov, lanczos, largest_eigenvalue_upper
 from bounds.network.segment import Segment
 from bounds.sides import Lower, TwoSided, Upper
@@ -91,7 +91,10 @@ def _matrix_free(segment: Segment, seed: int, failure: float) -> TwoSided:
             break
     found = Upper(probable, f"Lanczos, {k} steps (L7.2)", failure)
     upper = deterministic if deterministic.value <= probable else found
-    return TwoSided(Lower(stretch * (1 - ROUNDING), "Lanczos, attained"), upper)
+    # Where taps cancel, the image itself is off by an absolute error.
+    cancelled = 0.0 if segment.kernel is None else symbol_rounding(segment.kernel.weight, segment.kernel.dilation)
+    lower = max(0.0, stretch * (1 - ROUNDING) - math.sqrt(segment.d_out) * cancelled)
+    return TwoSided(Lower(lower, "Lanczos, attained"), upper)
 
 
 def _from_smaller_side(
