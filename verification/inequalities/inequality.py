@@ -144,9 +144,12 @@ class Inequality:
     def compare_precisely(self, instance: Instance, mutant: str | None = None) -> Comparison:
         """Both sides in 35 digits, for a failure that float64 cannot decide."""
         with reals.precise():
-            left, right, *_ = self.function(**reals.lifted(instance), **self._ingredients(mutant))
+            left, right, *allowance = self.function(**reals.lifted(instance), **self._ingredients(mutant))
             self._refuse_nan(left, right)
-            return Comparison(left, right, FLOAT_CONSTANTS * (abs(left) + abs(right)), self.relation)
+            allowed = FLOAT_CONSTANTS * (abs(left) + abs(right))
+            if allowance:  # the function's own, for cancellation inside it, shrinks with the precision
+                allowed = max(allowed, PRECISE_ROUNDING / ROUNDING * allowance[0])
+            return Comparison(left, right, allowed, self.relation)
 
     def _ingredients(self, mutant: str | None) -> Mapping[str, Any]:
         return self.mutants[mutant] if mutant is not None else {}

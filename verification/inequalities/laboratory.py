@@ -200,7 +200,7 @@ def _imported(path: Path) -> ModuleType:
 
 def _claims(module: ModuleType) -> Iterator[Inequality]:
     """The inequalities that a module defines (not those it imports), in order."""
-    for value in vars(module).values():
+    for value in list(vars(module).values()):
         if isinstance(value, Inequality) and value.function.__module__ == module.__name__:
             yield value
 

@@ -107,6 +107,8 @@ def norm(v: Any, p: float, axis: int | None = None) -> Any:
     >>> norm([3, -4], 2), norm([3, -4], float("inf")), norm([[3, -4], [0, 1]], 1, axis=1)
     (5.0, 4.0, array([7., 1.]))
     """
+    if np.ndim(v) == 0:
+        return abs(real(v))
     size = np.abs(real(v))
     if size.size == 0:
         return real(0)

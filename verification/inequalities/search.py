@@ -145,7 +145,7 @@ class Search:
         def attempt(instance: Instance) -> None:
             ratio = self._compare(instance)
             if math.isfinite(ratio):
-                target(ratio)
+                target(round(ratio, 9))  # below that hypothesis would chase roundings
 
         with _reproducible(), suppress(Refuted, Unsatisfiable):
             attempt()  # the counterexample raised last is the shrunk one, and the trace has it

@@ -53,6 +53,7 @@ def test_norms_neither_overflow_nor_vanish():
     assert reals.norm([3e300, 4e300], 2) == pytest.approx(5e300)
     assert reals.norm([3e-300, 4e-300], 2) == pytest.approx(5e-300)
     assert reals.norm([], 2) == 0
+    assert reals.norm(-2.0, 2) == 2.0
 
 
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3, math.inf])
