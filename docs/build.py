@@ -9,20 +9,34 @@ import importlib
 import inspect
 from pathlib import Path
 
-from bounds import catalogue
+from bounds import catalogue, records
 from bounds.catalogue.describe import to_markdown
 from bounds.catalogue.entry import Bound, Entry
+from figures import inequality_tables
 from verification.attack_set import NORMS
 from verification.certify.certifier import ROUTES
 from verification.surrogates import SURROGATES
 
 FOLDER = Path(__file__).parent
+RESULTS = FOLDER.parent / "results"
 
 
 def pages() -> dict[str, str]:
     """Page texts by path under docs/."""
     bounds = {f"bounds/{name}": text for name, text in bound_pages().items()}
-    return bounds | {"verification.md": verification_page()}
+    return bounds | {"verification.md": verification_page(), "inequalities.md": inequalities_page()}
+
+
+def inequalities_page() -> str:
+    """What the inequality laboratory found, from the committed record."""
+    record = records.read(RESULTS / "inequalities.json")
+    return (
+        "# Inequalities under attack\n\n"
+        "What [`jacobound falsify`](falsify.md) found about every inequality of the package, from\n"
+        "[results/inequalities.json](../results/inequalities.json), made with\n\n"
+        "```\njacobound falsify --json > results/inequalities.json\n```\n\n"
+        f"{inequality_tables.markdown(record)}"
+    )
 
 
 def verification_page() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from figures.latex import escape
 from figures.numbers import count
 from figures.plain_math import plain
+from figures.tables import markdown_escape, markdown_row
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -108,6 +109,21 @@ def _cells(finding: Record, statement: str) -> tuple[str, ...]:
 def counterexamples(record: Record) -> str:
     """The programs of all refuted inequalities."""
     return "\n".join(finding["counterexample"] for finding in record["findings"] if finding["counterexample"])
+
+
+def markdown(record: Record) -> str:
+    """The table and the remarks as GitHub-flavoured Markdown.
+
+    Args:
+        record: a record of format "jacobound-inequalities".
+    """
+    lines = [markdown_row(HEADINGS), "|---|---|---|---:|---:|---:|---|"]
+    for finding in record["findings"]:
+        identity, _, source, *rest = map(markdown_escape, _cells(finding, ""))
+        # GitHub reads | inside a formula as the next cell, and takes a backslash before punctuation away
+        formula = plain(finding["statement"]).replace("|", "\\|")
+        lines.append(markdown_row([identity, formula, source, *rest]))
+    return "\n".join([*lines, "", *(f"- {markdown_escape(remark)}" for remark in remarks(record)), ""])
 
 
 def latex(record: Record) -> str:

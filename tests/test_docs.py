@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from verification.inequalities import assert_holds, examine_all, load
+from bounds import records
+from verification.inequalities import assert_holds, examine_all, inequalities, load
 
 DOCS = Path(__file__).parents[1] / "docs"
 BY_HAND = {"falsify.md"}
@@ -20,6 +21,13 @@ def test_pages_are_up_to_date() -> None:
     written = {name: text for name, text in committed.items() if name not in BY_HAND}
     assert written == build.pages(), "run make docs"
     assert committed.keys() >= BY_HAND
+
+
+def test_the_committed_findings_are_about_todays_inequalities() -> None:
+    record = records.read(DOCS.parent / "results" / "inequalities.json")
+    stated = {finding["id"]: finding["statement"] for finding in record["findings"]}
+    assert stated == {claim.id: claim.latex for claim in inequalities().values()}, "run jacobound falsify --json"
+    assert all(finding["verdict"] == "held" and all(finding["mutants"].values()) for finding in record["findings"])
 
 
 def test_the_worked_example_refutes_what_is_wrong() -> None:

@@ -20,12 +20,14 @@ from typing import Any
 
 from bounds.errors import InputError, unknown_name
 from verification.inequalities import registered
-from verification.inequalities.inequality import Inequality
+from verification.inequalities.inequality import Inequality, Instance
 from verification.inequalities.program import program
 from verification.inequalities.search import Search, Trace
 
 SHARP_ENOUGH = 0.99
 """What an attained inequality must reach."""
+SEARCHES = 3
+"""Searches at most, each with a seed of its own, until what must be found is found: equality, a mutant's refutation."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +88,21 @@ def examine(claim: Inequality, examples: int | None = None, seed: int = 0) -> Fi
 
     Args:
         claim: the inequality.
-        examples: instances that hypothesis draws; the local ascent takes as many again. None: its own budget.
+        examples: instances that hypothesis draws; the local ascent takes as many again. None: its own budget. A
+            search that misses what it must find, equality or the refutation of a mutant, is repeated twice.
         seed: the same seed finds the same.
 
     Raises:
         InputError: if no instance satisfies the assumptions.
     """
     budget = claim.examples if examples is None else examples
-    trace = Search(claim, None, seed).run(budget)
+    trace = Trace()
+    for attempt in range(SEARCHES if claim.attained else 1):
+        Search(claim, None, _seed(seed, attempt), trace).run(budget)
+        if trace.refutation is not None or trace.ratio >= SHARP_ENOUGH:
+            break
     sharpest = tuple(instance for _, _, instance in trace.best)
-    mutants = {
-        name: Search(claim, name, seed).run(budget, first=sharpest).refutation is not None for name in claim.mutants
-    }
+    mutants = {name: _refuted(claim, name, budget, seed, sharpest) for name in claim.mutants}
     found = trace.refutation
     return Finding(
         claim.id,
@@ -113,6 +118,17 @@ def examine(claim: Inequality, examples: int | None = None, seed: int = 0) -> Fi
         mutants,
         None if found is None else program(claim, found.instance, found.comparison),
     )
+
+
+def _refuted(claim: Inequality, mutant: str, budget: int, seed: int, first: tuple[Instance, ...]) -> bool:
+    """Whether the search refutes a mutant."""
+    searches = (Search(claim, mutant, _seed(seed, attempt)).run(budget, first=first) for attempt in range(SEARCHES))
+    return any(trace.refutation is not None for trace in searches)
+
+
+def _seed(seed: int, attempt: int) -> int:
+    """Seeds of repeated searches, far from those that a user names."""
+    return seed + (attempt << 40)
 
 
 def _largest_ratio(trace: Trace) -> float | None:

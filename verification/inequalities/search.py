@@ -96,12 +96,13 @@ class Search:
         claim: the inequality.
         mutant: name of the mutant that is searched instead.
         seed: of hypothesis and of the ascent; the same seed finds the same.
+        trace: what earlier searches of the same claim have seen; this one adds to it.
     """
 
-    def __init__(self, claim: Inequality, mutant: str | None = None, seed: int = 0) -> None:
+    def __init__(self, claim: Inequality, mutant: str | None = None, seed: int = 0, trace: Trace | None = None) -> None:
         self.claim, self.mutant = claim, mutant
         self.seed = seed ^ zlib.crc32(f"{claim.id}/{mutant}".encode())
-        self.trace = Trace()
+        self.trace = Trace() if trace is None else trace
 
     def run(self, examples: int, *, first: tuple[Instance, ...] = ()) -> Trace:
         """Search with a budget.

@@ -153,7 +153,8 @@ def _onto_simplex(size: np.ndarray, reach: float) -> np.ndarray:
         return size
     order = np.sort(size)[::-1]
     levels = (np.cumsum(order) - reach) / np.arange(1, len(size) + 1)
-    nearest: np.ndarray = np.maximum(size - levels[order > levels][-1], 0.0)
+    kept = max(1, np.count_nonzero(order > levels))  # rounding may hide a radius far below the entries
+    nearest: np.ndarray = np.maximum(size - levels[kept - 1], 0.0)
     return nearest
 
 

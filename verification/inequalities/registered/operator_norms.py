@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bounds.measure import spectral_norm
 from bounds.measure.deterministic_norm import deterministic_upper, kernel_upper
-from bounds.measure.fourier import outwards, torus_norm
+from bounds.measure.fourier import outwards, symbol_rounding, torus_norm
 from bounds.measure.lanczos import Krylov, lanczos, largest_eigenvalue_upper
 from bounds.measure.layer_norm import layer_norms
 from bounds.measure.max_pool import max_pool_lipschitz
@@ -394,7 +394,7 @@ def whole_torus(layer: Layer, instead: str = "", whole: bool = True) -> tuple[An
         norm = _reshaped(layer)
     else:
         norm = _first_phase(layer, coarse) if instead == "phase" else kernel_upper(kernel)
-    return true, norm, _allowance(layer, true, norm)
+    return true, norm, _allowance(layer, true, norm) + symbol_rounding(kernel.weight, kernel.dilation)
 
 
 @inequality(
