@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import sympy as sp
 from hypothesis.errors import UnsatisfiedAssumption
 from hypothesis.strategies import SearchStrategy
@@ -67,12 +68,17 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """left/right, or for an identity the smaller over the larger of both; -inf where it says nothing (0/0)."""
+        """left/right, or for an identity the smaller over the larger of both.
+
+        -inf where it says nothing: both sides are 0, or so small that the allowance is more than a hundredth of them.
+        """
         left, right = self.left, self.right
         if self.relation == "==":
             left, right = sorted((abs(left), abs(right)))
-        if right == 0 or not right > 0:
-            return math.inf if left > right + self.allowance else -math.inf
+        if self.verdict != "violated" and 100 * self.allowance > max(abs(left), abs(right)):
+            return -math.inf
+        if not right > 0:
+            return math.inf if self.verdict == "violated" else -math.inf
         return float(left / right)
 
 
@@ -132,12 +138,17 @@ class Inequality:
             mutant: name of the mutant to compare instead of the claim.
 
         Raises:
-            UnsatisfiedAssumption: if the instance is outside the claim's assumptions, or a side overflows.
+            UnsatisfiedAssumption: if the instance is outside the claim's assumptions, or a side overflows (where the
+                left one alone does, both are computed in 35 digits if they can be).
             ValueError: if a side is NaN.
         """
-        left, right, *allowance = self.function(**instance, **self._ingredients(mutant))
+        with np.errstate(all="ignore"):  # overflow is dealt with below, NaN is refused
+            left, right, *allowance = self.function(**instance, **self._ingredients(mutant))
         self._refuse_nan(left, right)
-        assume(math.isfinite(left) and math.isfinite(right))
+        assume(math.isfinite(right))
+        if not math.isfinite(left):
+            assume(self.recheck)
+            return self.compare_precisely(instance, mutant)
         allowed = allowance[0] if allowance else self.rounding * (abs(left) + abs(right))
         return Comparison(left, right, allowed, self.relation)
 

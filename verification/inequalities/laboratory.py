@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import pkgutil
+import re
 import signal
 import sys
 import traceback
@@ -22,10 +23,8 @@ from bounds.errors import InputError, unknown_name
 from verification.inequalities import registered
 from verification.inequalities.inequality import Inequality, Instance
 from verification.inequalities.program import program
-from verification.inequalities.search import Search, Trace
+from verification.inequalities.search import ATTAINED, Search, Trace
 
-SHARP_ENOUGH = 0.99
-"""What an attained inequality must reach."""
 SEARCHES = 3
 """Searches at most, each with a seed of its own, until what must be found is found: equality, a mutant's refutation."""
 
@@ -74,7 +73,7 @@ class Finding:
         found = [f"{self.id}: mutant '{name}' survived" for name, refuted in self.mutants.items() if not refuted]
         if self.counterexample is not None:
             found.insert(0, f"{self.id} is refuted:\n{self.counterexample}")
-        elif self.attained and (self.ratio is None or self.ratio < SHARP_ENOUGH):
+        elif self.attained and (self.ratio is None or self.ratio < ATTAINED):
             found.append(f"{self.id}: said to be attained, but the largest ratio is {self.ratio}")
         return found
 
@@ -99,10 +98,9 @@ def examine(claim: Inequality, examples: int | None = None, seed: int = 0) -> Fi
     trace = Trace()
     for attempt in range(SEARCHES if claim.attained else 1):
         Search(claim, None, _seed(seed, attempt), trace).run(budget)
-        if trace.refutation is not None or trace.ratio >= SHARP_ENOUGH:
+        if trace.refutation is not None or trace.ratio >= ATTAINED:
             break
-    sharpest = tuple(instance for _, _, instance in trace.best)
-    mutants = {name: _refuted(claim, name, budget, seed, sharpest) for name in claim.mutants}
+    mutants = {name: _refuted(claim, name, budget, seed, trace.sharpest) for name in claim.mutants}
     found = trace.refutation
     return Finding(
         claim.id,
@@ -154,14 +152,16 @@ def assert_holds(claim: Inequality, examples: int | None = None, seed: int = 0) 
 
 @cache
 def inequalities() -> dict[str, Inequality]:
-    """Every registered inequality by id, in the order of the theory: file by file, as written."""
+    """Every registered inequality by id, in the order of the theory (L4.10 after L4.9), then by name."""
     found: dict[str, Inequality] = {}
     for info in sorted(pkgutil.iter_modules(registered.__path__), key=lambda info: info.name):
         for claim in _claims(importlib.import_module(f"{registered.__name__}.{info.name}")):
             if claim.id in found:
                 raise ValueError(f"two inequalities are called {claim.id}")
             found[claim.id] = claim
-    return dict(sorted(found.items()))
+    return dict(
+        sorted(found.items(), key=lambda item: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", item[0])])
+    )
 
 
 def chosen(id: str | None) -> tuple[Inequality, ...]:

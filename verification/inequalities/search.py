@@ -23,10 +23,16 @@ from bounds.errors import InputError
 from verification.inequalities.ascent import ascend, simplified
 from verification.inequalities.inequality import Comparison, Inequality, Instance
 
-SHARP = 0.9999
-"""The ascent stops here: the inequality is attained for every purpose."""
 STARTS = 3
-"""Instances that the ascent starts from."""
+"""Sharpest instances that are kept; the ascent starts from them."""
+ATTAINED = 0.99
+"""From here on an instance counts as attaining equality: the ascent also starts from sharpest ones below."""
+DRAWS = 5
+"""Draws per instance at most: when a target is reached, hypothesis may go on drawing without end."""
+
+
+class Exhausted(BaseException):
+    """Raised inside the search when it has drawn enough; as an interrupt, which hypothesis leaves alone."""
 
 
 class Refuted(AssertionError):
@@ -52,11 +58,12 @@ class Trace:
 
     Attributes:
         tried: instances compared.
-        rejected: draws that the strategy or the claim's assumptions left out.
+        drawn: instances asked for; those that the strategy or the claim's assumptions left out included.
         undecidable: failures within the allowance of float64.
         settled: those of them that 35 digits decided in favour of the claim.
         ratio: largest ratio reached; -inf before the first.
         best: the instances with the largest ratios, (ratio, number, instance).
+        below: the same among those that do not attain equality: where it holds with room, a search may still gain.
         refutation: the counterexample, if one was found.
     """
 
@@ -66,6 +73,7 @@ class Trace:
     settled: int = 0
     ratio: float = -math.inf
     best: list[tuple[float, int, Instance]] = field(default_factory=list)
+    below: list[tuple[float, int, Instance]] = field(default_factory=list)
     refutation: Refutation | None = None
 
     @property
@@ -73,13 +81,22 @@ class Trace:
         """Draws that were left out."""
         return self.drawn - self.tried
 
+    @property
+    def sharpest(self) -> tuple[Instance, ...]:
+        """The kept instances, those below equality first."""
+        kept = {number: (ratio, instance) for ratio, number, instance in self.best + self.below}
+        ordered = sorted(kept.values(), key=lambda pair: (pair[0] >= ATTAINED, -pair[0]))
+        return tuple(instance for _, instance in ordered)
+
     def note(self, instance: Instance, ratio: float) -> None:
         """Keep an instance if it is among the sharpest."""
         self.ratio = max(self.ratio, ratio)
-        if ratio > -math.inf:
-            heapq.heappush(self.best, (ratio, self.tried, instance))
-            if len(self.best) > STARTS:
-                heapq.heappop(self.best)
+        if ratio == -math.inf:
+            return
+        for kept in [self.best] + [self.below] * (ratio < ATTAINED):
+            heapq.heappush(kept, (ratio, self.tried, instance))
+            if len(kept) > STARTS:
+                heapq.heappop(kept)
 
 
 @contextmanager
@@ -126,6 +143,7 @@ class Search:
 
     def _draw(self, examples: int) -> None:
         trace = self.trace
+        limit = trace.drawn + max(1000, DRAWS * examples)
         phases = [Phase.generate, Phase.target] + ([Phase.shrink] if self.mutant is None else [])
 
         @st.composite
@@ -144,11 +162,13 @@ class Search:
         )
         @hypothesis.given(drawn())
         def attempt(instance: Instance) -> None:
+            if trace.drawn > limit and trace.refutation is None:
+                raise Exhausted
             ratio = self._compare(instance)
             if math.isfinite(ratio):
                 target(round(ratio, 9))  # below that hypothesis would chase roundings
 
-        with _reproducible(), suppress(Refuted, Unsatisfiable):
+        with _reproducible(), suppress(Refuted, Exhausted, Unsatisfiable):
             attempt()  # the counterexample raised last is the shrunk one, and the trace has it
         if not trace.tried:
             raise InputError(
@@ -157,26 +177,13 @@ class Search:
 
     def _climb(self, examples: int) -> None:
         rng = np.random.default_rng(self.seed)
-        starts = [instance for _, _, instance in sorted(self.trace.best, key=lambda kept: kept[:2], reverse=True)]
-        steps = max(1, examples // max(1, len(starts)))
+        starts = self.trace.sharpest
         for start in starts:
-            if self.trace.refutation is not None or self.trace.ratio >= SHARP:
-                return
-            enough = math.inf if self.mutant else SHARP
-            found, _ = ascend(start, self._attempt, steps, rng, enough)
+            ascend(start, self._attempt, max(1, examples // len(starts)), rng, math.inf)
             if self.trace.refutation is not None:
-                self._simplify(found)
-
-    def _simplify(self, found: Instance) -> None:
-        """The ascent's counterexamples have many digits; hypothesis shrinks its own."""
-        if self.mutant is not None or self.trace.refutation is None:
-            return
-        instance = self.trace.refutation.instance
-
-        def still_fails(candidate: Instance) -> bool:
-            return self._attempt(candidate) == math.inf
-
-        simplified(instance, still_fails)
+                if self.mutant is None:  # the ascent's counterexamples have many digits
+                    simplified(self.trace.refutation.instance, lambda found: self._attempt(found) == math.inf)
+                return
 
     def _attempt(self, instance: Instance) -> float:
         """The ratio outside of hypothesis: inf at a counterexample, -inf where there is nothing to compare."""

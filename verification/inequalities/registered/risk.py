@@ -658,7 +658,7 @@ def interval_coverage(
 
 
 @inequality(
-    "holdout_bernstein-bernoulli",
+    "holdout_bernstein-ramp loss",
     r"\Pr\Bigl[p>\widehat\ell+\sqrt{\tfrac{2\widehat V\ln(2/\delta)}m}+\tfrac{7\ln(2/\delta)}{3(m-1)}\Bigr]\le\delta,"
     r"\quad\ell\sim\mathrm{Bernoulli}(p)",
     source="Maurer & Pontil 2009",

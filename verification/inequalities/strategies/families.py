@@ -65,7 +65,7 @@ def two_one(layer: Affine | Convolution) -> Any:
 
 
 def kernel_group(layer: Affine | Convolution) -> Any:
-    """g of theory L5.1: a convolution's Sum ‖K[o,:,u,v]‖_2 and the atoms of its offset; two_one of a dense layer."""
+    """g of L5.1: a convolution's Sum ‖K[o,:,u,v]‖_2 and the atoms of its offset; two_one of a dense layer."""
     if isinstance(layer, Affine):
         return two_one(layer)
     kernel = np.moveaxis(weights(layer), 1, -1).reshape(-1, layer.kernel.shape[1])

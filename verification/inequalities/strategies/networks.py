@@ -159,8 +159,16 @@ class Activation:
         """The same layer in torch."""
         from torch import nn
 
-        modules = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "softplus": nn.Softplus, "silu": nn.SiLU}
-        return nn.LeakyReLU(SLOPE) if self.name == "leaky_relu" else modules[self.name]()
+        modules: dict[str, Callable[[], nn.Module]] = {
+            "relu": nn.ReLU,
+            "leaky_relu": lambda: nn.LeakyReLU(SLOPE),
+            "tanh": nn.Tanh,
+            "sigmoid": nn.Sigmoid,
+            # torch's softplus jumps by 2e-9 at its usual threshold, 20
+            "softplus": lambda: nn.Softplus(threshold=600),
+            "silu": nn.SiLU,
+        }
+        return modules[self.name]()
 
 
 @dataclass(frozen=True)
