@@ -15,27 +15,47 @@ _WORDS = {
     "lceil": "⌈", "rceil": "⌉", "lfloor": "⌊", "rfloor": "⌋", "langle": "⟨", "rangle": "⟩", "lVert": "‖", "rVert": "‖",
     "Vert": "‖", "lvert": "|", "rvert": "|", "vert": "|", "quad": " ", "qquad": "  ", "setminus": "∖", "odot": "⊙",
     "equiv": "≡", "implies": "⇒", "Rightarrow": "⇒", "mapsto": "↦", "sim": "∼", "propto": "∝", "oplus": "⊕",
-    "lbrace": "{", "rbrace": "}", "min": "min", "max": "max",
+    "lbrace": "{", "rbrace": "}", "exists": "∃", "notin": "∉", "angle": "∠", "nmid": "∤",
+    "succeq": "⪰", "varrho": "ϱ",
 }  # fmt: skip
 _DROPPED = {"left", "right", "bigl", "bigr", "big", "Big", "Bigl", "Bigr", "displaystyle", "limits", "textstyle"}
 _PUNCTUATION = {"|": "‖", "{": "{", "}": "}", ",": " ", ";": " ", ":": " ", "!": "", " ": " ", "%": "%", "_": "_"}
-_ALPHABETS = {"mathbf", "mathrm", "mathcal", "mathbb", "mathfrak", "operatorname", "text", "mathsf", "boldsymbol"}
+_ALPHABETS = {
+    "underline",
+    "mathbf",
+    "mathrm",
+    "mathcal",
+    "mathbb",
+    "mathfrak",
+    "operatorname",
+    "text",
+    "mathsf",
+    "boldsymbol",
+}
 _ACCENTS = {"hat": "\u0302", "widehat": "\u0302", "bar": "\u0304", "overline": "\u0304", "tilde": "\u0303",
-            "widetilde": "\u0303"}  # fmt: skip
+            "widetilde": "\u0303", "dot": "\u0307"}  # fmt: skip
+_FUNCTIONS = {"Pr", "arg", "bmod", "cos", "cosh", "det", "exp", "inf", "lim", "ln", "log", "max", "min", "sup", "tan",
+              "tanh"}  # fmt: skip
 _FRACTIONS = {"frac", "tfrac", "dfrac"}
 _SUBSCRIPTS = dict(zip("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
 _SUPERSCRIPTS = dict(zip("0123456789+-=()inTLᵀ", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁱⁿᵀᴸᵀ", strict=True))
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}^_]|[^\\{}^_]")
 
 
+KNOWN = frozenset(_WORDS) | _DROPPED | _ALPHABETS | set(_ACCENTS) | _FUNCTIONS | _FRACTIONS | {"sqrt"}
+"""The commands that `plain` can write; what else it meets stays as a word."""
+
+
 def plain(latex: str) -> str:
     r"""A formula in Unicode; what has no character of its own stays readable: a_{kj} as a_(kj).
 
     >>> plain(r"R\le\ell+\sqrt2\,\varepsilon\|J\|_2"), plain(r"\frac{\|X\|_F}{n}\sqrt{L+1}\,x^{2}")
-    ('R≤ℓ+√2 ε‖J‖₂', '‖X‖_F/n √(L+1) x²')
+    ('R ≤ ℓ+√2 ε‖J‖₂', '‖X‖_F/n √(L+1) x²')
     """
     tokens = [token for token in _TOKEN.findall(latex) if token not in {"$", "&"}]
-    return re.sub(r"\s+", " ", _sequence(tokens)).strip()
+    written = re.sub(r"([≤≥=<>∈→])", r" \1 ", _sequence(tokens))  # lines may break at relations
+    written = re.sub(rf" +(?=[_^{''.join(_SUBSCRIPTS.values())}{''.join(_SUPERSCRIPTS.values())}])", "", written)
+    return re.sub(r"\s+", " ", written).replace("( ", "(").replace(" )", ")").strip()
 
 
 def _sequence(tokens: list[str]) -> str:
@@ -70,7 +90,7 @@ def _argument(tokens: list[str]) -> str:
 def _command(name: str, tokens: list[str]) -> str:
     if name in _FRACTIONS:
         above, below = _argument(tokens), _argument(tokens)
-        return f"{_grouped(above)}/{_grouped(below)} "
+        return f"{_grouped(above)}/{below if _is_atom(below) else f'({below.strip()})'} "
     if name == "sqrt":
         return f"√{_grouped(_argument(tokens))}"
     if name in _ALPHABETS:
@@ -80,7 +100,14 @@ def _command(name: str, tokens: list[str]) -> str:
         return base[:1] + _ACCENTS[name] + base[1:]
     if name in _DROPPED:
         return ""
-    return _WORDS.get(name) or _PUNCTUATION.get(name, f"{name} " if len(name) > 1 else name)
+    if name in _PUNCTUATION:
+        return _PUNCTUATION[name]
+    return _WORDS.get(name) or (f" {name} " if name.isalpha() else name)
+
+
+def _is_atom(text: str) -> bool:
+    """Whether a text is one number, one letter with its scripts, or one pair of bars or parentheses."""
+    return re.fullmatch(r"\d+|\w[^\w\s(‖|+/-]*|‖[^‖]*‖[^\w\s]*|\([^()]*\)", text.strip()) is not None
 
 
 def _grouped(text: str) -> str:

@@ -90,7 +90,7 @@ def _norms(
 ) -> JacobianNorms:
     return JacobianNorms(
         spectral=spectral(jacobian),
-        frobenius=jacobian.flatten(1).norm(dim=1),
+        frobenius=vector_norms(jacobian.flatten(1), 2, 1),
         entrywise_l1=jacobian.abs().sum((1, 2)),
         row_sum=jacobian.abs().sum(2).amax(1),
         margins={key: margin_jacobian(jacobian, y, key) for key in q},

@@ -82,7 +82,7 @@ class Ball:
 
     @property
     def spectral(self) -> tuple[float, ...]:
-        """s_i, upper bounds of ‖W_i‖_2 over the ball."""
+        """‖M_i‖_2 + r_i: bounds ‖W_i‖_2 over Frobenius and (2,1) balls, but not over those of the row 1-norm."""
         return tuple(reals.spectral(M) + r for M, r in zip(self.references, self.radii, strict=True))
 
     @property
@@ -93,7 +93,7 @@ class Ball:
         return activation(self.activation)
 
     def output_scale(self, radius: float) -> float:
-        """Upper bound of ‖f(x)‖_2 for ‖x‖_2 <= radius."""
+        """Size of ‖f(x)‖_2 for ‖x‖_2 <= radius; an upper bound where `spectral` is one."""
         facts, sizes = self.facts, list(zip(self.spectral, self.offsets, self.widths, strict=False))
         for i, (s, omega, width) in enumerate(sizes):
             if i:
@@ -301,7 +301,7 @@ def attacked_margins(ball: Ball, networks: Members, sample: Sample, eps: float, 
 
 
 def ramp(margin: np.ndarray, gamma: float) -> np.ndarray:
-    """Ramp loss (theory L1.3)."""
+    """Ramp loss: 1 at margins <= 0, 0 from gamma on."""
     return np.clip(1 - margin / gamma, 0.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-r"""Constants of activations (theory L0.1): rho, beta and |phi(0)| against functions and slopes written by hand."""
+r"""Constants of activations: rho, beta and |phi(0)| against functions and slopes written by hand."""
 
 from __future__ import annotations
 
@@ -92,6 +92,20 @@ CURVED: dict[str, float] = {"tanh": 0.6585, "sigmoid": 1.317}
 """Where |phi''| is nearly largest, by hand; 0 for the others."""
 SIGNED = ("leaky_relu", "elu")
 
+SLOPES = (
+    r"\rho=1\text{ (ReLU, tanh, softplus)},\ \max(1,|a|)\text{ (leaky ReLU of slope }a\text{, ELU of }\alpha=a),\ "
+    r"\tfrac14\text{ (sigmoid)},\ 1.12891\text{ (GELU)},\ 1.129\text{ (its tanh form)},\ 1.09984\text{ (SiLU)}"
+)
+CURVATURES = (
+    r"\beta=\tfrac{4}{3\sqrt3}\text{ (tanh)},\ \tfrac{1}{6\sqrt3}\text{ (sigmoid)},\ "
+    r"\tfrac b4\text{ (softplus of }\beta=b),\ \sqrt{2/\pi}\text{ (GELU and its tanh form)},\ "
+    r"\tfrac12\text{ (SiLU)},\ 1\text{ (ELU of }\alpha=1)"
+)
+AT_ZERO = (
+    r"|\varphi(0)|=\tfrac12\text{ (sigmoid)},\ \tfrac{\ln2}{b}\text{ (softplus of }\beta=b),\ 0\text{ (the others)}"
+)
+"""The package's constants in LaTeX, decimals rounded up."""
+
 Place = tuple[str, int, float, float]
 """Activation, its parameter in quarters, a point, a gap to the next point."""
 
@@ -145,8 +159,8 @@ def _constant(keys: tuple[str, ...], what: str) -> dict[str, dict[str, Any]]:
 
 @inequality(
     "L0.1-slope",
-    r"|\varphi(u)-\varphi(v)|\le\rho\,|u-v|",
-    source="theory §0; constants by differentiation",
+    r"|\varphi(u)-\varphi(v)|\le\rho\,|u-v|,\quad " + SLOPES,
+    source="own derivation: the constants by differentiation",
     given={"places": _places(tuple(PHI), STEEP)},
     mutants={"no activation is steeper than 1": {"most": 1.0}, **_constant(tuple(PHI), "rho")},
     attained=True,
@@ -168,8 +182,8 @@ def slope(places: tuple[Place, ...], smaller: str = "", most: float = 1e9) -> Si
 
 @inequality(
     "L0.1-curvature",
-    r"|\varphi'(u)-\varphi'(v)|\le\beta\,|u-v|",
-    source="theory §0; constants by differentiation",
+    r"|\varphi'(u)-\varphi'(v)|\le\beta\,|u-v|,\quad " + CURVATURES,
+    source="own derivation: the constants by differentiation",
     given={"places": _places(tuple(SLOPE), CURVED)},
     mutants={"softplus at its default": {"ignored": True}, **_constant(tuple(SLOPE), "beta")},
     attained=True,
@@ -196,8 +210,8 @@ def curvature(places: tuple[Place, ...], smaller: str = "", ignored: bool = Fals
 
 @inequality(
     "L0.1-growth",
-    r"|\varphi(z)|\le|\varphi(0)|+\rho\,|z|",
-    source="theory §0; constants by differentiation",
+    r"|\varphi(z)|\le|\varphi(0)|+\rho\,|z|,\quad " + f"{SLOPES}, {AT_ZERO}",
+    source="own derivation: the constants by differentiation",
     given={"places": _places(tuple(PHI), {})},
     mutants={"every activation vanishes at 0": {"factor": 0.0}, "half of it": {"factor": 0.5}},
     attained=True,
@@ -218,8 +232,8 @@ def growth(places: tuple[Place, ...], factor: float = 1.0) -> Sides:
 
 @inequality(
     "L0.1-homogeneous",
-    r"\varphi(cz)=c\,\varphi(z)\ \text{for }c\ge0\text{ and }\varphi\text{ positively homogeneous}",
-    source="theory §0",
+    r"\varphi(cz)=c\,\varphi(z)\text{ for }c\ge0\text{ and }\varphi\text{ ReLU or leaky ReLU}",
+    source="standard",
     given={"places": _places(tuple(PHI), {}), "c": st.integers(0, 12).map(lambda k: k / 4)},
     mutants={"every activation with rho = 1": {"believed": True}, "negative factors too": {"sign": -1}},
     relation="==",
@@ -254,8 +268,8 @@ def _expression(key: str, quarters: int) -> Callable[[Any], Any]:
 
 @inequality(
     "L0.1-definition",
-    r"\varphi_{\mathrm{torch}}(z)=\varphi(z)",
-    source="theory §0; torch's definitions",
+    r"\varphi_{\mathrm{torch}}(z)=\varphi(z)\text{ for every activation of the package, with its parameter}",
+    source="torch's documentation of its activations",
     given={"places": _places(tuple(PHI), {})},
     mutants={
         "the other form of GELU": {"read_as": {"gelu": "gelu_tanh", "gelu_tanh": "gelu"}},

@@ -1,14 +1,14 @@
-r"""Linear classes under attack (theory §6, entries 9 and 10).
+r"""Linear classes under attack, by their values and by the ramp of the margin.
 
 The supremum over w of a linear class is known for every sign pattern, so the left sides about values are exact where
-every point occurs once or twice (beyond, Jensen's inequality replaces |S| by its mean, see `class_complexity`). The
-ramp of the margin is not linear: there the left side is the best of the weights tried.
+every point occurs once, or where there is only one (otherwise Jensen's inequality replaces |S| by its mean, see
+`class_complexity`). The ramp of the margin is not linear: there the left side is the best of the weights tried.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from verification.inequalities.class_complexity import (
     samples,
     weighted_signs,
 )
-from verification.inequalities.inequality import assume, inequality
+from verification.inequalities.inequality import Inequality, assume, inequality
 from verification.inequalities.strategies import positive, scales, vectors
 
 Sides = tuple[Any, Any]
@@ -153,7 +153,7 @@ def _onto_simplex(size: np.ndarray, reach: float) -> np.ndarray:
         return size
     order = np.sort(size)[::-1]
     levels = (np.cumsum(order) - reach) / np.arange(1, len(size) + 1)
-    kept = max(1, np.count_nonzero(order > levels))  # rounding may hide a radius far below the entries
+    kept = max(1, int((order > levels).sum()))  # rounding may hide a radius far below the entries
     nearest: np.ndarray = np.maximum(size - levels[kept - 1], 0.0)
     return nearest
 
@@ -185,15 +185,23 @@ def attacked_values(
     dimension: bool = True,
     root: bool = True,
 ) -> Sides:
-    """Left from the supremum of each sign pattern. Attained by one sample at x = 0, moved by the attack alone."""
+    """Left from the supremum of each sign pattern. Attained by one sample at x = 0, moved by the attack alone.
+
+    On the right the complexity without attack is exact where the points occur once, or where there is only one;
+    otherwise it is the package's upper bound.
+    """
     assume(A >= 0 and eps >= 0)
     signs = weighted_signs(sample.counts)
     u = signs @ (sample.x * (2 * np.array(sample.y) - 1)[:, None])
-    left = A * float(_suprema(u, signs.sum(axis=1), eps, p_w, DUAL[norm]).mean()) / sample.n
+    total = signs.sum(axis=1)
+    left = A * float(_suprema(u, total, eps, p_w, DUAL[norm]).mean()) / sample.n
     largest = attack_factor(p_w, INVERSE[norm]) if dimension else sp.Integer(1)
     claim, base = attacked_linear_class(p_w, largest, ""), linear_class(p_w)
     numbers = _numbers(sample, A, eps)
-    without = reals.evaluate(base.raw, numbers)
+    if len(sample.counts) == 1 or max(sample.counts) == 1:
+        without = A * float(_suprema(u, total, 0.0, p_w, DUAL[norm]).mean()) / sample.n
+    else:
+        without = reals.evaluate(base.raw, numbers)
     term = reals.evaluate(claim.raw - base.raw, numbers) / (1.0 if root else math.sqrt(sample.n))
     return left, factor * (without + attack * term)
 
@@ -213,16 +221,7 @@ def _weights(sample: Sample, eps: float, p_w: int) -> np.ndarray:
 
 
 def _ramp_class(
-    sample: Sample,
-    A: float,
-    relative: float,
-    eps: float,
-    norm: str,
-    p_w: int,
-    key: str,
-    reading: int = 0,
-    mistake: str | None = None,
-    factor: float = 1.0,
+    sample: Sample, A: float, relative: float, eps: float, norm: str, p_w: int, key: str, mistake: str | None
 ) -> Sides:
     """gamma is relative to the largest attacked margin; eps to the data."""
     assume(A > 1e-12 and eps >= 0 and relative > 0)
@@ -230,142 +229,74 @@ def _ramp_class(
     eps, gamma = eps * largest, relative * A * largest
     w = A * _weights(sample, eps, p_w)
     found = w @ sample.x.T * (2 * np.array(sample.y) - 1) - eps * reals.norm(w, DUAL[norm], axis=1)[:, None]
+    size = 1.0 if mistake == "no weights" else A
     norms = Norms(
         s=(1.0,),
-        n=sample.n,
+        n=sample.n**2 if mistake == "n squared" else sample.n,
         d=sample.x.shape[1],
         X_F=sample.frobenius,
         X_col=sample.column,
         eps=eps,
         norm=norm,
-        w=(A, A),
+        w=(size, size),
     )
-    if mistake == "n squared":
-        norms = replace(norms, n=norms.n**2)
-    elif mistake == "no weights":
-        norms = replace(norms, w=(1.0, 1.0))
-    right = complexity(key, norms, f"p_w={p_w}", gamma=1.0 if mistake == "no margin" else gamma)[reading]
-    return complexity_below(ramp(found, gamma), sample), factor * right
+    right, _ = complexity(key, norms, f"p_w={p_w}", gamma=1.0 if mistake == "no margin" else gamma)
+    return complexity_below(ramp(found, gamma), sample), right
 
 
-RAMP = {
-    "sample": samples(2, points=(1, 3)),
-    "A": scales(4),
-    "relative": st.one_of(st.just(4.0), RELATIVE_MARGINS, st.just(100.0)),
-    "eps": st.sampled_from([0.0, 0.1, 1.0, 10.0, 100.0]),
+ATTACK_FACTOR = {
+    ("yin2019_linear_linf", 2): r"\sqrt d",
+    ("yin2019_linear_linf", 1): "1",
+    ("awasthi2020_linear", 2): r"d^{\max(0,1/2-1/p)}",
+    ("awasthi2020_linear", 1): "1",
 }
-STRUCTURAL: dict[str, dict[str, Any]] = {name: {"mistake": name} for name in ("n squared", "no weights", "no margin")}
-RAMP_STATEMENT = (
-    r"\mathfrak R_S(\{\max_{\|\delta\|_%s\le\varepsilon}r_\gamma(yw\cdot(x+\delta)):\|w\|_%s\le A\})"
-    r"\le\frac1\gamma\left(%s+\frac{\varepsilon A\,%s}{2\sqrt n}\right)"
-)
 BASE = {2: r"\frac{A\|X\|_F}n", 1: r"\frac{A\sqrt{2\ln 2d}\,\max_j\|X_{:,j}\|_2}n"}
-YIN = "Yin, Kannan & Bartlett 2019; the factor 1/2 of the attack term is an own derivation"
-AWASTHI = "Awasthi, Frank & Mohri 2020; the factor 1/2 of the attack term is an own derivation"
+PAPER = {"yin2019_linear_linf": "Yin, Kannan & Bartlett 2019", "awasthi2020_linear": "Awasthi, Frank & Mohri 2020"}
 
 
-@inequality(
-    "yin2019_linear_linf-p_w=2",
-    RAMP_STATEMENT % (r"\infty", "2", BASE[2], r"\sqrt d"),
-    source=YIN,
-    given=RAMP,
-    mutants=STRUCTURAL,
-    recheck=False,
-    combinators=(attacked_linear_class, contraction),
-)
-def yin_l2(sample: Any, A: float, relative: float, eps: float, mistake: str | None = None) -> Sides:
+def _entry(key: str, p_w: int) -> Callable[[Callable[..., Any]], Inequality]:
+    """Decorator of the claim about the ramp, for one entry and one norm of the weights."""
+    p = r"\infty" if key.startswith("yin") else "p"
+    return inequality(
+        f"{key}-p_w={p_w}",
+        rf"\mathfrak R_S(\{{\max_{{\|\delta\|_{p}\le\varepsilon}}r_\gamma(yw\cdot(x+\delta)):\|w\|_{p_w}\le A\}})"
+        rf"\le\frac1\gamma\left({BASE[p_w]}+\frac{{\varepsilon A\,{ATTACK_FACTOR[key, p_w]}}}{{2\sqrt n}}\right)",
+        source=f"{PAPER[key]}; the factor 1/2 of the attack term is an own derivation",
+        given={
+            "sample": samples(2, points=(1, 3)),
+            "A": scales(4),
+            "relative": st.one_of(st.just(4.0), RELATIVE_MARGINS, st.just(100.0)),
+            "eps": st.sampled_from([0.0, 0.1, 1.0, 10.0, 100.0]),
+            "norm": st.just("linf") if key.startswith("yin") else NORMS,
+        },
+        mutants={name: {"mistake": name} for name in ("n squared", "no weights", "no margin")},
+        recheck=False,
+        combinators=(attacked_linear_class, attack_factor, contraction),
+    )
+
+
+@_entry("yin2019_linear_linf", 2)
+def yin_l2(sample: Any, A: float, relative: float, eps: float, norm: str, mistake: str | None = None) -> Sides:
     """Raw value; left from below. Loose by nearly 2: the class is symmetric, the ramp moves on one side of 0 only.
 
     Where the attack dominates, the ramp is constant: its term is judged by awasthi2020_linear-values instead.
     """
-    return _ramp_class(sample, A, relative, eps, "linf", 2, "yin2019_linear_linf", 0, mistake)
+    return _ramp_class(sample, A, relative, eps, norm, 2, "yin2019_linear_linf", mistake)
 
 
-@inequality(
-    "yin2019_linear_linf-p_w=1",
-    RAMP_STATEMENT % (r"\infty", "1", BASE[1], "1"),
-    source=YIN,
-    given=RAMP,
-    mutants=STRUCTURAL,
-    recheck=False,
-    combinators=(attacked_linear_class, contraction),
-)
-def yin_l1(sample: Any, A: float, relative: float, eps: float, mistake: str | None = None) -> Sides:
+@_entry("yin2019_linear_linf", 1)
+def yin_l1(sample: Any, A: float, relative: float, eps: float, norm: str, mistake: str | None = None) -> Sides:
     """Raw value; left from below. Loose by the ramp and by Massart's lemma."""
-    return _ramp_class(sample, A, relative, eps, "linf", 1, "yin2019_linear_linf", 0, mistake)
+    return _ramp_class(sample, A, relative, eps, norm, 1, "yin2019_linear_linf", mistake)
 
 
-@inequality(
-    "awasthi2020_linear-p_w=2",
-    RAMP_STATEMENT % ("p", "2", BASE[2], r"d^{\max(0,1/2-1/p)}"),
-    source=AWASTHI,
-    given=RAMP | {"norm": NORMS},
-    mutants=STRUCTURAL,
-    recheck=False,
-    combinators=(attacked_linear_class, attack_factor, contraction),
-)
+@_entry("awasthi2020_linear", 2)
 def awasthi_l2(sample: Any, A: float, relative: float, eps: float, norm: str, mistake: str | None = None) -> Sides:
     """Raw value; left from below. Loose by nearly 2, as for l_inf."""
-    return _ramp_class(sample, A, relative, eps, norm, 2, "awasthi2020_linear", 0, mistake)
+    return _ramp_class(sample, A, relative, eps, norm, 2, "awasthi2020_linear", mistake)
 
 
-@inequality(
-    "awasthi2020_linear-p_w=1",
-    RAMP_STATEMENT % ("p", "1", BASE[1], "1"),
-    source=AWASTHI,
-    given=RAMP | {"norm": NORMS},
-    mutants=STRUCTURAL,
-    recheck=False,
-    combinators=(attacked_linear_class, attack_factor, contraction),
-)
+@_entry("awasthi2020_linear", 1)
 def awasthi_l1(sample: Any, A: float, relative: float, eps: float, norm: str, mistake: str | None = None) -> Sides:
     """Raw value; left from below. Loose by the ramp and by Massart's lemma."""
-    return _ramp_class(sample, A, relative, eps, norm, 1, "awasthi2020_linear", 0, mistake)
-
-
-CAPPED: dict[str, dict[str, Any]] = {"two per cent below": {"factor": 0.98}, "n squared": {"mistake": "n squared"}}
-GUARANTEED = (
-    r"\mathfrak R_S(\{\max_{\|\delta\|_%s\le\varepsilon}r_\gamma(yw\cdot(x+\delta)):\|w\|_{p_w}\le A\})"
-    r"\le\min\Big(\tfrac12,\frac1\gamma\Big(\mathfrak R_S(\{w\cdot x\})+\frac{\varepsilon A\,%s}{2\sqrt n}\Big)\Big)"
-)
-
-
-@inequality(
-    "yin2019_linear_linf-guaranteed",
-    GUARANTEED % (r"\infty", "d^{1-1/p_w}"),
-    source=YIN,
-    given=RAMP | {"p_w": st.sampled_from([2, 1])},
-    attained=True,
-    mutants=CAPPED,
-    recheck=False,
-    combinators=(attacked_linear_class, contraction),
-)
-def yin_guaranteed(
-    sample: Any, A: float, relative: float, eps: float, p_w: int, mistake: str | None = None, factor: float = 1.0
-) -> Sides:
-    """Left from below; attained at the cap, by a class that takes both ends of the ramp on every sample."""
-    return _ramp_class(sample, A, relative, eps, "linf", p_w, "yin2019_linear_linf", 1, mistake, factor)
-
-
-@inequality(
-    "awasthi2020_linear-guaranteed",
-    GUARANTEED % ("p", r"d^{\max(0,1-1/p-1/p_w)}"),
-    source=AWASTHI,
-    given=RAMP | {"norm": NORMS, "p_w": st.sampled_from([2, 1])},
-    attained=True,
-    mutants=CAPPED,
-    recheck=False,
-    combinators=(attacked_linear_class, attack_factor, contraction),
-)
-def awasthi_guaranteed(
-    sample: Any,
-    A: float,
-    relative: float,
-    eps: float,
-    norm: str,
-    p_w: int,
-    mistake: str | None = None,
-    factor: float = 1.0,
-) -> Sides:
-    """Left from below; attained at the cap."""
-    return _ramp_class(sample, A, relative, eps, norm, p_w, "awasthi2020_linear", 1, mistake, factor)
+    return _ramp_class(sample, A, relative, eps, norm, 1, "awasthi2020_linear", mistake)

@@ -1,4 +1,4 @@
-r"""PAC-Bayes entries (theory §6, 5 and 6): the steps of the proof, and the risk statement where it can be settled.
+r"""PAC-Bayes entries: the steps of the proof, and the risk statement where it can be settled.
 
 The risk statement says: with probability 1 - delta no network's error exceeds its hard margin loss by more than the
 excess. Two distributions make the largest excess known. A coin: one point with a fair label, and the two constant
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from verification.inequalities.strategies import matrices, positive, scales, vec
 
 Sides = tuple[Any, Any]
 PROOF = "Neyshabur, Bhojanapalli & Srebro 2018, "
+RELU = r"f_W(x)=W_L\varphi(W_{L-1}\cdots\varphi(W_1x)),\ \varphi\text{ the ReLU}:\quad "
 
 
 @st.composite
@@ -70,7 +71,7 @@ def _product(values: Any) -> Any:
 
 @inequality(
     "neyshabur2018_pacbayes-perturbation",
-    r"\|U_i\|_2\le\tfrac1L\|W_i\|_2\ \Rightarrow\ \|f_{W+U}(x)-f_W(x)\|_2\le e\,\|x\|_2\prod_i\|W_i\|_2"
+    RELU + r"\|U_i\|_2\le\tfrac1L\|W_i\|_2\ \Rightarrow\ \|f_{W+U}(x)-f_W(x)\|_2\le e\,\|x\|_2\prod_i\|W_i\|_2"
     r"\sum_i\frac{\|U_i\|_2}{\|W_i\|_2}",
     source=PROOF + "Lemma 2",
     given={"network": perturbed()},
@@ -106,7 +107,8 @@ def _variance_root(gamma: Any, depth: int, B: Any, beta: Any, h: int, wrong: str
 
 @inequality(
     "neyshabur2018_pacbayes-margin",
-    r"\|W_i\|_2=\beta,\ |\beta-\tilde\beta|\le\tfrac\beta L,\ \gamma\le2B\beta^L,\ \|U_i\|_2\le\sigma\sqrt{2h\ln(4hL)},"
+    RELU + r"\|x\|_2\le B,\ \|W_i\|_2=\beta,\ |\beta-\tilde\beta|\le\tfrac\beta L,\ \gamma\le2B\beta^L,\ "
+    r"\|U_i\|_2\le\sigma\sqrt{2h\ln(4hL)},"
     r"\ \sigma=\frac\gamma{42LB\tilde\beta^{L-1}\sqrt{h\ln(4hL)}}"
     r"\ \Rightarrow\ \|f_{W+U}(x)-f_W(x)\|_2\le\tfrac\gamma4",
     source=PROOF + "from the proof",
@@ -145,7 +147,7 @@ def _entry(key: str, variant: str) -> Bound:
 @inequality(
     "neyshabur2018_pacbayes-divergence",
     r"\mathrm{KL}\big(\mathcal N(w,\sigma^2I)\,\big\|\,\mathcal N(0,\sigma^2I)\big)\le\frac{42^2e^2}2\,"
-    r"\frac{L^2B^2h\ln(4hL)}{\gamma^2}\prod_is_i^2\sum_i\frac{a_i^2}{s_i^2},\quad"
+    r"\frac{L^2B^2h\ln(4hL)}{\gamma^2}\prod_is_i^2\sum_i\frac{a_i^2}{s_i^2},\quad "
     r"w\text{ balanced},\ \sigma=\frac\gamma{42LB\tilde\beta^{L-1}\sqrt{h\ln(4hL)}}",
     source=PROOF + "from the proof",
     given={
@@ -201,43 +203,55 @@ def divergence(
     return left, factor * float(formula(symbols.KL))
 
 
+@dataclass(frozen=True)
+class Situation:
+    """A distribution, a sample size, and networks whose excess error is known.
+
+    Attributes:
+        kind: "coin", or "table" of points·n vectors: it leaves at least the share 1 - 1/points unseen.
+        points: size of the table over that of the sample.
+        n: size of the sample.
+        inner: factors that the hidden layers multiply by.
+        size: the last layer has rows ±(size/2)(signs), so that every margin is ±size times the product of `inner`.
+        delta: failure probability.
+    """
+
+    kind: str
+    points: int
+    n: int
+    inner: tuple[float, ...]
+    size: float
+    delta: float
+
+
 SITUATION = {
-    "kind": st.sampled_from(["table", "table", "coin"]),
-    "points": st.sampled_from([1, 2, 10, 1000, 10**6]),
-    "n": st.sampled_from([2, 100, 10**4, 10**6, 10**8]),
-    "inner": st.lists(scales(4), max_size=2).map(tuple),
-    "size": st.one_of(st.sampled_from([1.0, 1e-12, 1e12]), scales(12)),
-    "delta": st.sampled_from([0.05, 0.5, 0.001]),
+    "situation": st.builds(
+        Situation,
+        st.sampled_from(["table", "table", "coin"]),
+        st.sampled_from([1, 2, 10, 1000, 10**6]),
+        st.sampled_from([2, 100, 10**4, 10**6, 10**8]),
+        st.one_of(st.just(()), st.tuples(scales(4)), st.tuples(scales(4), scales(4))),
+        st.one_of(st.sampled_from([1.0, 1e-12, 1e12]), scales(12)),
+        st.sampled_from([0.05, 0.5, 0.001]),
+    )
 }
 ATTACK = {"norm": st.sampled_from(["l2", "linf", "l1"]), "attack": st.sampled_from([0.0, 0.1, 0.5, 0.9])}
 
 
 def _excess(
-    kind: str,
-    points: int,
-    n: int,
-    inner: tuple[float, ...],
-    size: float,
-    delta: float,
-    key: str,
-    variant: str = "",
-    norm: str = "l2",
-    attack: float = 0.0,
-    reading: int = 0,
-    mistake: str | None = None,
-    factor: float = 1.0,
-) -> Sides:
+    situation: Situation, key: str, variant: str, norm: str, attack: float, mistake: str | None
+) -> tuple[float, float]:
     """An excess that occurs with probability above delta, against the bound for the networks that reach it.
 
-    A table of points·n vectors leaves at least the share 1 - 1/points unseen, whatever the sample.
-    Hidden layers multiply by `inner`; the last one has rows ±(size/2)(signs), so that every margin is ±size times the
-    product of `inner`. An attack of l_p radius attack/d^{1-1/p} takes at most its share `attack` of that away.
+    An attack of l_p radius attack/d^{1-1/p} takes at most its share `attack` of every margin away.
     """
+    n, inner, size, delta = situation.n, situation.inner, situation.size, situation.delta
     assume(size > 0 and min(inner, default=1.0) > 0 and 0 <= attack < 1 and 0 < delta < 1)
-    d = points * n if kind == "table" else 1
-    if kind == "coin":
+    if situation.kind == "coin":
+        d = 1
         left = float(stats.binom.ppf(1 - delta / 2, n, 0.5)) / n - 0.5
     else:
+        d = situation.points * n
         left = 1 - n / d
     inverse = {"l1": 1.0, "l2": 0.5, "linf": 0.0}[norm]
     last = size * math.sqrt(d / 2)
@@ -247,31 +261,26 @@ def _excess(
         s=(*inner, last),
         a=(*(c * math.sqrt(d) for c in inner), last),
         widths=(*(d for _ in inner), d, 2),
-        n=n,
+        n=n**2 if mistake == "n squared" else n,
         d=d,
         eps=attack / d ** (1 - inverse),
         norm=norm,
     )
-    if mistake == "n squared":
-        norms = replace(norms, n=n**2)
-    elif mistake == "no norms":
+    if mistake == "no norms":
         norms = replace(norms, s=(1.0,) * len(norms.s), a=(1.0,) * len(norms.s))
     elif mistake == "no margin":
         gamma = 1.0
-    return left, factor * complexity(key, norms, variant, gamma=gamma, delta=delta)[reading]
+    return left, complexity(key, norms, variant, gamma=gamma, delta=delta)[0]
 
 
 STRUCTURAL: dict[str, dict[str, Any]] = {name: {"mistake": name} for name in ("n squared", "no norms", "no margin")}
-RISK = (
-    r"\Pr\Big[\exists f:\ \Pr[%s]-\widehat R_\gamma^{%s}>4\sqrt{\frac{\mathrm{KL}+\ln(6nL\,n^{1/(2L)}/\delta)}{n-1}}"
-    r"\Big]\le\delta%s"
+RISK = RELU + (
+    r"\Pr\Big[\exists W:\ \Pr[%s]-\widehat R_\gamma^{%s}>4\sqrt{\frac{\mathrm{KL}+\ln(6nL\,n^{1/(2L)}/\delta)}{n-1}}"
+    r"\Big]\le\delta,\quad\mathrm{KL}=\frac{42^2e^2}2\frac{L^2\overline B^2h\ln(4hL)}{\gamma^2}\prod_is_i^2"
+    r"\sum_i\frac{a_i^2}{s_i^2},\ s_i=\|W_i\|_2,\ a_i=\|W_i\|_F,\ h=\max_id_i,\ \overline B=%s,\ %s"
 )
-STANDARD = RISK % (r"\mathrm{error}", r"\mathrm{hard}", "")
-ROBUST = RISK % (
-    r"\mathrm{error\ under\ attack}",
-    r"\mathrm{hard,adv}",
-    r",\quad\mathrm{KL}\text{ with }B\to %s",
-)
+STANDARD = RISK % (r"\mathrm{error}", r"\mathrm{hard}", "B", r"\|x\|_2\le B")
+ROBUST = RISK % (r"\mathrm{error\ under\ attack}", r"\mathrm{hard,adv}", "%s", r"\|x\|_2\le B,\ \|x\|_p\le B_p")
 XIAO = "Xiao, Sun & Luo 2023"
 
 
@@ -285,11 +294,9 @@ XIAO = "Xiao, Sun & Luo 2023"
     recheck=False,
     combinators=(pac_bayes,),
 )
-def neyshabur(
-    kind: str, points: int, n: int, inner: Any, size: float, delta: float, mistake: str | None = None
-) -> Sides:
+def neyshabur(situation: Any, mistake: str | None = None) -> Sides:
     """Raw value. Loose by the constant 42 e of the divergence: below 1 % is reached."""
-    return _excess(kind, points, n, inner, size, delta, "neyshabur2018_pacbayes", mistake=mistake)
+    return _excess(situation, "neyshabur2018_pacbayes", "", "l2", 0.0, mistake)
 
 
 @inequality(
@@ -302,20 +309,9 @@ def neyshabur(
     recheck=False,
     combinators=(pac_bayes,),
 )
-def xiao_published(
-    kind: str,
-    points: int,
-    n: int,
-    inner: Any,
-    size: float,
-    delta: float,
-    norm: str,
-    attack: float,
-    mistake: str | None = None,
-) -> Sides:
+def xiao_published(situation: Any, norm: str, attack: float, mistake: str | None = None) -> Sides:
     """Raw value; loose as the standard bound is."""
-    key = "xiao2023_robust_pacbayes"
-    return _excess(kind, points, n, inner, size, delta, key, "published", norm, attack, mistake=mistake)
+    return _excess(situation, "xiao2023_robust_pacbayes", "published", norm, attack, mistake)
 
 
 @inequality(
@@ -328,75 +324,6 @@ def xiao_published(
     recheck=False,
     combinators=(pac_bayes,),
 )
-def xiao_audited(
-    kind: str,
-    points: int,
-    n: int,
-    inner: Any,
-    size: float,
-    delta: float,
-    norm: str,
-    attack: float,
-    mistake: str | None = None,
-) -> Sides:
+def xiao_audited(situation: Any, norm: str, attack: float, mistake: str | None = None) -> Sides:
     """Raw value; loose as the standard bound is."""
-    key = "xiao2023_robust_pacbayes"
-    return _excess(kind, points, n, inner, size, delta, key, "audited", norm, attack, mistake=mistake)
-
-
-CAPPED: dict[str, dict[str, Any]] = {"two per cent below": {"factor": 0.98}, "n squared": {"mistake": "n squared"}}
-
-
-@inequality(
-    "neyshabur2018_pacbayes-guaranteed",
-    STANDARD.replace(r">4\sqrt", r">\min\Big(1,4\sqrt").replace("n-1}}", "n-1}}\\Big)"),
-    source=PROOF + "constants explicit from the proof",
-    given=SITUATION,
-    attained=True,
-    mutants=CAPPED,
-    recheck=False,
-    combinators=(pac_bayes,),
-)
-def neyshabur_guaranteed(
-    kind: str,
-    points: int,
-    n: int,
-    inner: Any,
-    size: float,
-    delta: float,
-    mistake: str | None = None,
-    factor: float = 1.0,
-) -> Sides:
-    """Attained at the cap 1, by a table far larger than the sample."""
-    key = "neyshabur2018_pacbayes"
-    return _excess(kind, points, n, inner, size, delta, key, reading=1, mistake=mistake, factor=factor)
-
-
-@inequality(
-    "xiao2023_robust_pacbayes-guaranteed",
-    (ROBUST % r"\max(1,d^{1/2-1/p})(B_p+\varepsilon)\text{ or }B+\varepsilon\max(1,d^{1/2-1/p})")
-    .replace(r">4\sqrt", r">\min\Big(1,4\sqrt")
-    .replace("n-1}}", "n-1}}\\Big)"),
-    source=XIAO,
-    given=SITUATION | ATTACK | {"variant": st.sampled_from(["published", "audited"])},
-    attained=True,
-    mutants=CAPPED,
-    recheck=False,
-    combinators=(pac_bayes,),
-)
-def xiao_guaranteed(
-    kind: str,
-    points: int,
-    n: int,
-    inner: Any,
-    size: float,
-    delta: float,
-    norm: str,
-    attack: float,
-    variant: str,
-    mistake: str | None = None,
-    factor: float = 1.0,
-) -> Sides:
-    """Attained at the cap 1, by a table far larger than the sample."""
-    key = "xiao2023_robust_pacbayes"
-    return _excess(kind, points, n, inner, size, delta, key, variant, norm, attack, 1, mistake, factor)
+    return _excess(situation, "xiao2023_robust_pacbayes", "audited", norm, attack, mistake)

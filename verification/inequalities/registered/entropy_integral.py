@@ -122,11 +122,11 @@ def dudley(
 ) -> tuple[Any, Any]:
     """Left exact; right the infimum, which is at a jump of the covering numbers or at an end.
 
-    Exact for one copy, with more an upper bound: of several copies, covers are products of covers of one.
+    It is exact for one copy and an upper bound for several, whose covers are products of covers of one.
 
     Loose by 4: with alpha at the upper limit the right side is at most 2M, four times the cap that cubes attain; the
-    constants 4 and 12 come from halving scales in chaining. Constants down to about 3 in place of the 12 are not
-    excluded here, and no instance here can judge the upper limit, which matters only with smaller constants.
+    constants 4 and 12 come from halving scales in chaining. Instances like these exclude neither
+    constants between 3 and 12 nor a smaller part of M sqrt n than half as the upper limit.
     """
     G = _in_range(values, M)
     n = G.shape[1] * copies
@@ -147,7 +147,7 @@ def dudley(
 @inequality(
     "L4.6-guaranteed",
     r"\ln\mathcal N(G,u)\le\frac{R^2}{u^2}\ \forall u\ \Rightarrow\ \mathfrak R_S(G)\le"
-    r"\begin{cases}\min\{\frac M2,\frac{12R}n(1+\ln\frac{Mn}{3R})\}&3R\le Mn\\\frac M2&\text{else}\end{cases}",
+    r"\min\{\tfrac M2,\tfrac{12R}n(1+\ln\tfrac{Mn}{3R})\}\text{ if }3R\le Mn\text{, else }\tfrac M2",
     source="Bartlett, Foster & Telgarsky 2017, Lemma A.5",
     given={
         "values": _unit_classes(),

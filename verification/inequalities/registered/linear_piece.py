@@ -1,4 +1,4 @@
-r"""Networks inside one of their linear pieces (theory L2.2, L2.7): radius, robust loss, curvature of the loss."""
+r"""Networks inside one of their linear pieces: its radius, the robust loss, the curvature of the loss."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from verification.certify.linear_piece import linear_piece_radius
 from verification.inequalities import reals
 from verification.inequalities.inequality import assume, inequality
 from verification.inequalities.leaves import mapped
-from verification.inequalities.registered.surrogates import corners, dual_vector
 from verification.inequalities.strategies import labels, matrices, networks, vectors
+from verification.inequalities.strategies.attacked import steepest
 from verification.inequalities.strategies.networks import (
     PIECEWISE_LINEAR,
     Activation,
@@ -35,11 +35,20 @@ from verification.inequalities.strategies.networks import (
 )
 from verification.surrogates import slopes
 
-SOURCE = "theory §2; own derivation"
+RADIUS = (
+    r"r(x)=\min_i|h_i(x)|/\|\nabla_xh_i(x)\|_q,\ \tfrac1p+\tfrac1q=1,\ "
+    r"h_i\text{: pre-activations, and in max-pools the winner less each rival}"
+)
+ROBUST = (
+    r"R(x)=\max_{\|\delta\|_p\le\varepsilon}\ell(f(x+\delta),y),\ \ell=\ell(f(x),y)\text{ (cross-entropy)},\ "
+    r"J=J(x),\ u=\mathrm{softmax}(f(x))-e_y"
+)
+HESSIAN = r"\ell=\ell(f(x),y)\text{ (cross-entropy)},\ f\text{ piecewise linear},\ J=J(x),\ p=\mathrm{softmax}(f(x))"
+"""Symbols of the statements, in LaTeX; networks are piecewise linear throughout."""
 FARTHEST = 10.0
 """Radius at which networks without a kink nearby are tried."""
 LARGEST_RADIUS = 1e6
-"""Radii beyond count as infinite."""
+"""Radii beyond count as infinite: there is nothing to compare, or to attack."""
 
 SHAPES: dict[str, tuple[str, ...]] = {
     "dense": ("3x2", "relu", "2x3"),
@@ -210,8 +219,8 @@ SHARES = st.sampled_from([0.99, 0.5, 0.1])
 
 @inequality(
     "L2.2-affine",
-    r"f(x+\delta)-f(x)=J(x)\,\delta\ \text{for}\ \|\delta\|_p<r(x)=\min_u|h_u(x)|/\|\nabla_xh_u(x)\|_q",
-    source=SOURCE,
+    r"f(x+\delta)-f(x)=J(x)\,\delta\ \text{for}\ \|\delta\|_p<r(x),\quad " + RADIUS,
+    source="own derivation",
     given={
         "piece": st.one_of(_pieces(), _any_pieces()),
         "norm": st.sampled_from(list(NORMS)),
@@ -222,7 +231,6 @@ SHARES = st.sampled_from([0.99, 0.5, 0.1])
     relation="==",
     attained=True,
     recheck=False,
-    examples=200,
 )
 def affine(
     piece: Piece,
@@ -238,7 +246,7 @@ def affine(
     All architectures: dense, convolutional, residual, max-pooled.
     """
     reach, towards = _reach(piece, norm, share, factor, attack, rivals)
-    delta = reach * dual_vector(towards if towards_kink else piece.v, NORMS[norm][0])
+    delta = reach * steepest(towards if towards_kink else piece.v, norm)
     state = piece.network.at(piece.x)
     moved, linear = piece.network.logits(piece.x + delta) - state.z, state.jacobian @ delta
     worst = int(np.abs(moved - linear).argmax())
@@ -298,35 +306,42 @@ def _packaged_radius(piece: Piece, norm: str) -> float:
 
 @inequality(
     "L2.2-radius",
-    r"\hat r(x)\le r(x)=\min_u|h_u(x)|/\|\nabla_xh_u(x)\|_q",
-    source=SOURCE,
+    r"\hat r(x)\le r(x)\text{ for the package's }\hat r,\quad " + RADIUS,
+    source="own derivation",
     given={"piece": _pieces(), "norm": st.sampled_from(list(NORMS))},
     mutants={
         "a fiftieth too small": {"factor": 0.98},
         "gradients in the norm of the attack": {"attack": True},
+        "the smallest pre-activation over the largest gradient": {"apart": True},
     },
     attained=True,
     recheck=False,
-    examples=100,
+    examples=80,
 )
-def radius(piece: Piece, norm: str, factor: float = 1.0, attack: bool = False) -> tuple[Any, Any, Any]:
+def radius(
+    piece: Piece, norm: str, factor: float = 1.0, attack: bool = False, apart: bool = False
+) -> tuple[Any, Any, Any]:
     """The package's radius, a lower bound with rounding included, against all kinks one at a time, from above."""
     p, q = NORMS[norm]
     sizes = _sizes(piece)
     exact, _ = _radius(piece, p if attack else q, nearer=sizes.lost_values, flatter=sizes.lost_gradients)
-    return _packaged_radius(piece, norm), factor * min(exact, LARGEST_RADIUS), 0.0
+    assume(exact < LARGEST_RADIUS)
+    if apart:
+        kinks = _states(piece.network, piece.x)[-1].kinks
+        exact = min(abs(h) for h, _ in kinks) / max(float(reals.norm(gradient, q)) for _, gradient in kinks)
+    return _packaged_radius(piece, norm), factor * exact, 0.0
 
 
 @inequality(
     "L2.2-radius-exact",
-    r"\hat r(x)=\min_u|h_u(x)|/\|\nabla_xh_u(x)\|_q",
-    source=SOURCE,
+    r"\hat r(x)=r(x)\text{ for the package's }\hat r,\quad " + RADIUS,
+    source="own derivation",
     given={"piece": _pieces(), "norm": st.sampled_from(list(NORMS))},
     mutants=MUTANT_RADII,
     relation="==",
     attained=True,
     recheck=False,
-    examples=100,
+    examples=80,
 )
 def exact_radius(
     piece: Piece, norm: str, factor: float = 1.0, attack: bool = False, rivals: bool = True
@@ -340,9 +355,10 @@ def exact_radius(
     kinks = _states(piece.network, piece.x)[-1].kinks
     assume(all(np.abs(gradient).max() > 1e-8 * sizes.gradients for _, gradient in kinks))
     found, _ = _radius(piece, p if attack else q, rivals)
-    doubt = 16 * (sizes.lost_values + sizes.lost_gradients * min(found, LARGEST_RADIUS))
+    assume(found < LARGEST_RADIUS)
+    doubt = 16 * (sizes.lost_values + sizes.lost_gradients * found)
     smallest = min(float(reals.norm(gradient, q)) for _, gradient in kinks)
-    return _packaged_radius(piece, norm), factor * min(found, LARGEST_RADIUS), doubt / smallest
+    return _packaged_radius(piece, norm), factor * found, doubt / smallest
 
 
 def _loss(piece: Piece, delta: Any) -> float:
@@ -363,13 +379,9 @@ def _gradient(piece: Piece) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _attacks(piece: Piece, norm: str, reach: float, towards: Any) -> list[Any]:
-    """Perturbations of size `reach`: corners, gradient, rows, the nearest kink."""
-    p = NORMS[norm][0]
+    """Perturbations of size `reach`: along the gradient, the rows, towards the nearest kink."""
     J, gradient = _gradient(piece)
-    found = [dual_vector(a, p) for a in (gradient, towards, *(J - J[piece.y]))]
-    if p != 2:
-        found += corners(len(piece.x), p)
-    return [reach * v for v in found]
+    return [reach * steepest(a, norm) for a in (gradient, towards, *(J - J[piece.y]))]
 
 
 def _increase(piece: Piece, norm: str, reach: float, towards: Any) -> tuple[float, float]:
@@ -382,70 +394,61 @@ def _increase(piece: Piece, norm: str, reach: float, towards: Any) -> tuple[floa
 
 @inequality(
     "L2.2-upper",
-    r"R(x)-\ell\le\varepsilon\max_k\|J_k-J_y\|_q\ \text{for}\ \varepsilon<r(x)",
-    source=SOURCE,
+    r"R(x)-\ell\le\varepsilon\max_k\|J_k-J_y\|_q\ \text{for}\ \varepsilon<r(x),\quad " + f"{ROBUST},\\ {RADIUS}",
+    source="own derivation",
     given={"piece": _pieces(), "norm": st.sampled_from(list(NORMS)), "share": SHARES},
-    mutants={"twice the radius": {"factor": 2.0}, "a fiftieth too small": {"part": 0.98}},
+    mutants={**MUTANT_RADII, "a fiftieth too small": {"part": 0.98}},
     attained=True,
     recheck=False,
     examples=150,
 )
 def robust_below_surrogate(
-    piece: Piece, norm: str, share: float, factor: float = 1.0, part: float = 1.0
+    piece: Piece,
+    norm: str,
+    share: float,
+    factor: float = 1.0,
+    attack: bool = False,
+    rivals: bool = True,
+    part: float = 1.0,
 ) -> tuple[Any, Any, Any]:
     """R from below by attacks, against the package's margin-Jacobian row (the smallest of those above R_lin).
 
     Attained by networks that are wrong by far.
     """
-    reach, towards = _reach(piece, norm, share, factor)
+    reach, towards = _reach(piece, norm, share, factor, attack, rivals)
     increase, allowance = _increase(piece, norm, reach, towards)
     return increase, part * reach * _packaged_slope(piece, norm, "margin-jacobian"), allowance
 
 
 @inequality(
     "L2.2-lower",
-    r"\varepsilon\|J^\top u\|_q\le R(x)-\ell\ \text{for}\ \varepsilon<r(x)",
-    source=SOURCE,
+    r"\varepsilon\|J^\top u\|_q\le R(x)-\ell\ \text{for}\ \varepsilon<r(x),\quad " + f"{ROBUST},\\ {RADIUS}",
+    source="own derivation",
     given={"piece": _pieces(), "norm": st.sampled_from(list(NORMS)), "share": SHARES},
-    mutants={"twice the radius": {"factor": 2.0}, "a fiftieth too small": {"part": 0.98}},
+    mutants={
+        "twice the radius": {"factor": 2.0},
+        "the rivals of a max-pool forgotten": {"rivals": False},
+        "a fiftieth too small": {"part": 0.98},
+    },
     attained=True,
     recheck=False,
     examples=150,
 )
 def surrogate_below_robust(
-    piece: Piece, norm: str, share: float, factor: float = 1.0, part: float = 1.0
+    piece: Piece,
+    norm: str,
+    share: float,
+    factor: float = 1.0,
+    rivals: bool = True,
+    part: float = 1.0,
 ) -> tuple[Any, Any, Any]:
     """The package's gradient row against R from below: attacks that include the gradient's own suffice by convexity.
 
     Attained by networks that are wrong by far.
     """
-    reach, towards = _reach(piece, norm, share, factor)
-    increase, allowance = _increase(piece, norm, reach, towards)
-    return reach * _packaged_slope(piece, norm, "gradient"), part * increase, allowance
-
-
-@inequality(
-    "L2.2-linearised",
-    r"R(x)=R_{\mathrm{lin}}(x)\ \text{for}\ \varepsilon<r(x)\quad(p\in\{1,\infty\})",
-    source=SOURCE,
-    given={"piece": _pieces(), "norm": st.sampled_from(["linf", "l1"]), "share": SHARES},
-    mutants={name: change for name, change in MUTANT_RADII.items() if "attack" not in change},
-    relation="==",
-    attained=True,
-    recheck=False,
-    examples=200,
-)
-def linearised(piece: Piece, norm: str, share: float, factor: float = 1.0, rivals: bool = True) -> tuple[Any, Any, Any]:
-    """Both maxima over the corners, where convex functions are largest, less the loss."""
     reach, towards = _reach(piece, norm, share, factor, rivals=rivals)
     increase, allowance = _increase(piece, norm, reach, towards)
-    state = piece.network.at(piece.x)
-    before = float(reals.cross_entropy(state.z, piece.y))
-    linear = max(
-        float(reals.cross_entropy(state.z + reach * state.jacobian @ v, piece.y))
-        for v in corners(len(piece.x), NORMS[norm][0])
-    )
-    return increase, linear - before, 2 * allowance
+    return reach * _packaged_slope(piece, norm, "gradient"), part * increase, allowance
 
 
 def _curvature(piece: Piece, mean: float, diagonal: bool) -> np.ndarray:
@@ -457,15 +460,12 @@ def _curvature(piece: Piece, mean: float, diagonal: bool) -> np.ndarray:
     return curvature
 
 
-MUTANT_CURVATURES: dict[str, dict[str, Any]] = {"without the mean": {"mean": 0.0}, "a diagonal": {"diagonal": True}}
-
-
 @inequality(
     "L2.7-hessian",
-    r"v^\top\nabla_x^2\ell\,v=v^\top J^\top(\mathrm{diag}\,p-pp^\top)Jv",
-    source=SOURCE,
+    r"v^\top\nabla_x^2\ell\,v=v^\top J^\top(\mathrm{diag}\,p-pp^\top)Jv,\quad " + HESSIAN,
+    source="own derivation",
     given={"piece": _pieces()},
-    mutants=MUTANT_CURVATURES,
+    mutants={"without the mean": {"mean": 0.0}, "a diagonal": {"diagonal": True}},
     relation="==",
     attained=True,
     recheck=False,
@@ -493,31 +493,11 @@ def _packaged_curvature(piece: Piece) -> float:
 
 
 @inequality(
-    "L2.7-eigenvalue",
-    r"\|\nabla_x^2\ell\|_2=\lambda_{\max}\left(J^\top(\mathrm{diag}\,p-pp^\top)J\right)",
-    source=SOURCE,
-    given={"piece": _pieces()},
-    mutants={**MUTANT_CURVATURES, "its square root": {"power": 0.5}},
-    relation="==",
-    attained=True,
-    recheck=False,
-)
-def eigenvalue(piece: Piece, mean: float = 1.0, diagonal: bool = False, power: float = 1.0) -> tuple[Any, Any, Any]:
-    """What the package measures, by differentiation and differences of rows, against dense eigenvalues."""
-    assume(_radius(piece, 2)[0] > 1e-6)
-    sizes = _sizes(piece)
-    largest = max(0.0, float(reals.eigenvalues(_curvature(piece, mean, diagonal))[-1]))
-    allowance = 4 * sizes.lost_values * sizes.gradients**2
-    return _packaged_curvature(piece), largest**power, allowance
-
-
-@inequality(
     "L2.7-norm",
-    r"\|\nabla_x^2\ell\|_2\le\tfrac12\|J\|_2^2",
-    source=SOURCE,
+    r"\|\nabla_x^2\ell\|_2\le\tfrac12\|J\|_2^2,\quad " + HESSIAN,
+    source="own derivation",
     given={"piece": _pieces()},
     mutants={
-        "the curvature of a single logit": {"constant": 0.25},
         "a fiftieth too small": {"constant": 0.49},
         "the norm, not its square": {"power": 1},
     },

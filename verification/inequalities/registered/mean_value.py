@@ -1,4 +1,4 @@
-r"""The mean value inequality (theory L2.3): suprema over-estimated independently, and the package's certified ones."""
+r"""The mean value inequality (L2.3): suprema over-estimated independently, and the package's certified ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from bounds.activations import activation
 from verification.attack_set import AttackSet
@@ -26,10 +27,10 @@ from verification.inequalities.strategies.attacked import (
 )
 from verification.inequalities.strategies.networks import PIECEWISE_LINEAR, SLOPE
 
-SOURCE = "theory L2.3; own derivation"
+SOURCE = "own derivation, from the mean value theorem"
 STATEMENT = (
     r"\max_{\|\delta\|_p\le\varepsilon}\ell(f(x+\delta),y)-\ell(f(x),y)\le"
-    r"\varepsilon\sup_{\|\delta\|_p\le\varepsilon}\max_k\|J_k(x+\delta)-J_y(x+\delta)\|_q"
+    r"\varepsilon\sup_{\|\delta\|_p\le\varepsilon}\max_k\|J_k(x+\delta)-J_y(x+\delta)\|_q,\quad 1/p+1/q=1"
 )
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "silu")  # torch's softplus jumps: no mean value inequality
 GRID = 9
@@ -92,7 +93,11 @@ def piecewise_linear(
     STATEMENT + r"\quad(f\text{ smooth},\ d=1)",
     source=SOURCE,
     given={"case": attacked(("tanh", "sigmoid", "softplus", "silu"), inputs=(1, 1), norms=("l2",))},
-    mutants={"the Jacobian at x": {"grid": 1, "slack": 0}, "a fiftieth too small": {"factor": 0.98}},
+    mutants={
+        "the Jacobian at x": {"grid": 1, "slack": 0},
+        "the Jacobian at the ends": {"grid": 2, "slack": 0},
+        "a fiftieth too small": {"factor": 0.98},
+    },
     attained=True,
 )
 def one_dimensional(case: Attacked, grid: int = GRID, slack: int = 1, factor: float = 1.0) -> tuple[Any, Any, Any]:
@@ -120,9 +125,9 @@ def _certified(case: Attacked, radius: float, norm: str | None) -> JacobianRange
     return jacobian_range(enclose(traced(case.chain), x, ball), y)
 
 
+CASES = attacked(ACTIVATIONS, boxes=True)
 CERTIFIED: dict[str, Any] = {
     "source": SOURCE,
-    "given": {"case": attacked(ACTIVATIONS, boxes=True)},
     "attained": True,
     "examples": 100,
     "recheck": False,
@@ -132,6 +137,7 @@ CERTIFIED: dict[str, Any] = {
 @inequality(
     "L2.3-certified",
     STATEMENT + r"\quad(\text{the supremum as certified})",
+    given={"case": CASES},
     mutants={
         "the Jacobian at x": {"radius": 0.0},
         "the l_1 ball": {"norm": "l1"},
@@ -149,42 +155,23 @@ def certified(
 
 
 @inequality(
-    "L2.3-margins",
-    r"\max_k\|J_k(x+\delta)-J_y(x+\delta)\|_q\le\text{certified}\quad(\|\delta\|_p\le\varepsilon)",
+    "L2.3-norms",
+    r"\max_k\|J_k(x')-J_y(x')\|_q,\ \|J(x')\|_2,\ \|J(x')\|_F\le\text{as certified}"
+    r"\quad(\|x'-x\|_p\le\varepsilon,\ 1/p+1/q=1)",
+    given={"case": CASES, "which": st.sampled_from(["margins", "spectral", "frobenius"])},
     mutants={"the Jacobian at x": {"radius": 0.0}, "the l_1 ball": {"norm": "l1"}},
     **CERTIFIED,
 )
-def margins(case: Attacked, radius: float = 1.0, norm: str | None = None) -> tuple[Any, Any, Any]:
-    """The Jacobian at points of the set against the certificate; attained by linear networks."""
+def norms(case: Attacked, which: str, radius: float = 1.0, norm: str | None = None) -> tuple[Any, Any, Any]:
+    """The Jacobian at points of the set against the certificates; attained by linear networks."""
     case.check()
-    found = max(_largest(jacobian, case, case.q) for jacobian in _sampled(case))
-    return found, _certified(case, radius, norm).margins.item(), _jacobian_allowance(case)
+    measured = {"margins": lambda J: _largest(J, case, case.q), "spectral": reals.spectral, "frobenius": _frobenius}
+    found = max(measured[which](jacobian) for jacobian in _sampled(case))
+    return found, getattr(_certified(case, radius, norm), which).item(), _jacobian_allowance(case)
 
 
-@inequality(
-    "L2.3-spectral",
-    r"\|J(x+\delta)\|_2\le\text{certified}\quad(\|\delta\|_p\le\varepsilon)",
-    mutants={"the Jacobian at x": {"radius": 0.0}, "half the radius": {"radius": 0.5}},
-    **CERTIFIED,
-)
-def spectral(case: Attacked, radius: float = 1.0) -> tuple[Any, Any, Any]:
-    """The Jacobian at points of the set against the certificate; attained by linear networks."""
-    case.check()
-    found = max(reals.spectral(jacobian) for jacobian in _sampled(case))
-    return found, _certified(case, radius, None).spectral.item(), _jacobian_allowance(case)
-
-
-@inequality(
-    "L2.3-frobenius",
-    r"\|J(x+\delta)\|_F\le\text{certified}\quad(\|\delta\|_p\le\varepsilon)",
-    mutants={"the Jacobian at x": {"radius": 0.0}, "half the radius": {"radius": 0.5}},
-    **CERTIFIED,
-)
-def frobenius(case: Attacked, radius: float = 1.0) -> tuple[Any, Any, Any]:
-    """The Jacobian at points of the set against the certificate; attained by linear networks."""
-    case.check()
-    found = max(reals.norm(jacobian, 2) for jacobian in _sampled(case))
-    return found, _certified(case, radius, None).frobenius.item(), _jacobian_allowance(case)
+def _frobenius(jacobian: Any) -> Any:
+    return reals.norm(jacobian, 2)
 
 
 def _sampled(case: Attacked) -> list[Any]:

@@ -1,4 +1,4 @@
-r"""Covering numbers of networks (theory L5.2, L5.4, L5.5): packings found explicitly are at most what is claimed.
+r"""Covering numbers of networks (L5.2, L5.4, L5.5): packings found explicitly are at most what is claimed.
 
 A set of functions of the class whose distances all exceed 2u needs as many balls of radius u, inside or outside the
 class: its size is a lower bound of the covering number.
@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from bounds import symbols
-from bounds.calculus.contraction import lipschitz_cover, lipschitz_parametric
 from bounds.calculus.jacobian_cover import jacobian_cover
 from bounds.calculus.kernel_cover import kernel_cover_complexity
 from bounds.calculus.parametric_cover import parametric_cover, parametric_jacobian_cover
@@ -50,15 +49,32 @@ MEMBERS = 5
 SHARES = st.one_of(st.sampled_from([0.999, 0.5]), positive(0.999, 0.01))
 """u in units of the distance that a packing of two needs."""
 
+# What the statements abbreviate.
+UPSTREAM = r"Q_i=\prod_{j>i}s_j\rho_{j-1}"
+HIDDEN = (
+    r"\widetilde X_{i-1}=X_{i-1}\text{ if }c_i=0\text{, else }\sqrt{X_{i-1}^2+n},\ "
+    r"X_0=\|X\|_F,\ X_i=\rho_i(s_iX_{i-1}+\sqrt n\|c_i\|_2)+\sqrt{nd_i}|\varphi_i(0)|"
+)
+SUPPORT = r"B'_i=\rho_i(s_iB'_{i-1}+\|c_i\|_2)+\sqrt{d_i}|\varphi_i(0)|"
+CURVATURE = r"T_i=s_{i+1}(\beta_iG_iQ_{i+1}+\rho_iT_{i+1}),\ T_L=0,\ G_i=\prod_{j\le i}s_j\prod_{j<i}\rho_j"
+MAUREY = r"\omega_i=\min\big(b_i\sqrt{\ln2\overline W^2},g_i\sqrt{\ln2N_i}\big)"
+PARTIAL = (
+    r"\alpha_i=\min\big(\min_{k\le i}a_k/s_k,\sqrt{\min(d_0,\ldots,d_i)}\big)\prod_{j\le i}s_j\rho_j,"
+    r"\ \alpha_0=\sqrt d"
+)
+SENSITIVITY = r"K_i=Q_i\sqrt{k^{\mathrm{pos}}_iB_{i-1}'^2+[c_i\ne0]}"
+SENSITIVITY_OF_JACOBIANS = (
+    r"K'_i=Q_i\min\big(\sqrt{P^{\mathrm{out}}_i}\textstyle\prod_{j<i}s_j\rho_j,"
+    r"\sqrt{k^{\mathrm{pos}}_i}\alpha_{i-1}\big)+T_i\sqrt{k^{\mathrm{pos}}_iB_{i-1}'^2+[c_i\ne0]}"
+)
+
 PUBLISHED = spectral_cover(audited=False)
 AUDITED = spectral_cover(audited=True)
 JACOBIANS = jacobian_cover()
-LOSSES = lipschitz_cover(AUDITED, sp.sqrt(2) / symbols.gamma, symbols.R, "radius of the cover of the losses")
 KERNELS = kernel_cover_complexity()
 PARAMETRIC = parametric_cover(adversarial=False)
 ATTACKED = parametric_cover(adversarial=True)
 PARAMETRIC_JACOBIANS = parametric_jacobian_cover()
-PARAMETRIC_LOSSES = lipschitz_parametric(ATTACKED, sp.sqrt(2) / symbols.gamma, symbols.cover_loss)
 
 
 def _packing(images: Any, u: float, sup: bool = False) -> int:
@@ -137,9 +153,9 @@ def _class(layers: Layers, activation: str, X: Any) -> dict[Any, Any]:
 
 @inequality(
     "L5.2-published",
-    r"\ln\mathcal N(\mathcal F,u)\le\frac{\|X\|_F^2\ln(2\overline W^2)}{u^2}"
-    r"\prod_is_i^2\rho_i^2\Big(\sum_i(b_i/s_i)^{2/3}\Big)^3",
-    source="Bartlett, Foster & Telgarsky 2017, Theorem 3.3",
+    r"\ln\mathcal N(\mathcal F,u)\le\frac{\ln(2\overline W^2)}{u^2}\Big(\sum_i\kappa_i^{2/3}\Big)^3,\quad "
+    r"\kappa_i=b_iQ_i\widetilde X_{i-1},\ " + UPSTREAM + r",\ " + HIDDEN,
+    source="Bartlett, Foster & Telgarsky 2017, Theorem 3.3; with offsets own derivation",
     given={"family": _balls(), "activation": st.sampled_from(["relu", "relu", "tanh", "softplus"]), "share": SHARES},
     mutants={
         "two per cent less": {"less": 0.98},
@@ -161,8 +177,8 @@ def spectral_published(
 
 @inequality(
     "L5.2-audited",
-    r"\ln\mathcal N(\mathcal F,u)\le\frac8{u^2}\Big(\sum_i\kappa_i^{2/3}\Big)^3,\quad"
-    r"\kappa_i=\min\big(b_i\sqrt{\ln2\overline W^2},g_i\sqrt{\ln2N_i}\big)Q_i\widetilde X_{i-1}",
+    r"\ln\mathcal N(\mathcal F,u)\le\frac8{u^2}\Big(\sum_i\kappa_i^{2/3}\Big)^3,\quad "
+    r"\kappa_i=\omega_iQ_i\widetilde X_{i-1},\ " + MAUREY + r",\ " + UPSTREAM + r",\ " + HIDDEN,
     source="own audit of Bartlett, Foster & Telgarsky 2017, Theorem 3.3",
     given={"family": _balls(), "activation": st.sampled_from(["relu", "relu", "tanh", "softplus"]), "share": SHARES},
     mutants={
@@ -196,8 +212,9 @@ def _scale_free(
 
 @inequality(
     "L5.4-cover",
-    r"\ln\mathcal N(\{J\},u;\|\cdot\|_{S,F})\le\frac8{u^2}\Big(\sum_i(\kappa^J_i)^{2/3}\Big)^3,\quad"
-    r"\kappa^J_i=\omega_i\big(Q_i\sqrt n\,\alpha_{i-1}+T_i\widetilde X_{i-1}\big)",
+    r"\ln\mathcal N(\{J\},u;\|\cdot\|_{S,F})\le\frac8{u^2}\Big(\sum_i(\kappa^J_i)^{2/3}\Big)^3,\quad "
+    r"\kappa^J_i=\omega_i\big(Q_i\sqrt n\,\alpha_{i-1}+T_i\widetilde X_{i-1}\big),\ "
+    + r",\ ".join([MAUREY, UPSTREAM, CURVATURE, PARTIAL, HIDDEN]),
     source="own derivation",
     given={"family": _balls(), "activation": st.sampled_from(SMOOTH), "share": SHARES},
     mutants={
@@ -222,10 +239,10 @@ def jacobians(
     return math.log(_packing(images, u)), less * _radius(JACOBIANS, known, len(layers)) ** 2 / u**exponent
 
 
-def _ramps(outputs: Any, labels: Any, gamma: float) -> Any:
-    """Ramp losses of the margins, (members, n, 1)."""
+def _ramps(outputs: Any, gamma: float) -> Any:
+    """Ramp losses of the margins, (members, n, 1); the labels go round."""
     K = outputs.shape[2]
-    y = np.arange(outputs.shape[1]) % K if labels is None else np.asarray(labels) % K
+    y = np.arange(outputs.shape[1]) % K
     own = np.take_along_axis(outputs, y[None, :, None], axis=2)
     rivals = np.where(np.arange(K) == y[:, None], -np.inf, outputs).max(axis=2, keepdims=True)
     return np.clip(1 - (own - rivals) / gamma, 0, 1)
@@ -242,36 +259,11 @@ def _margins(draw: DrawFn) -> tuple[Layers, np.ndarray, np.ndarray]:
 
 
 @inequality(
-    "L5.2-losses",
-    r"\ln\mathcal N(r_\gamma\circ\mathcal M\circ\mathcal F,u)\le\frac{2R_{\mathcal F}^2}{\gamma^2u^2}",
-    source="own audit of Bartlett, Foster & Telgarsky 2017, Theorem 3.3",
-    given={"family": _margins(), "share": SHARES, "margin": st.one_of(st.just(2.0), positive(4.0))},
-    mutants={
-        "without the margin": {"dropped": (symbols.gamma,)},
-        "without the data": {"dropped": (symbols.X_F,)},
-    },
-    examples=100,
-    recheck=False,
-    combinators=(lipschitz_cover, spectral_cover),
-)
-def spectral_losses(family: Any, share: float, margin: float, dropped: tuple[Any, ...] = ()) -> tuple[Any, Any]:
-    """Left: ln of a packing of the ramp losses of ReLU networks. Loose by the 8 of the cover and ln(2W^2) >= ln 8."""
-    layers, X, factors = family
-    _lengths(layers, X)
-    assume(0.001 < share < 1 and margin > 0)
-    outputs = np.stack([course(member, "relu", X).outputs for member in _members(layers, factors)])
-    gamma = _resolved(margin * float(np.abs(outputs[0]).max()))
-    losses = _ramps(outputs, None, gamma)
-    u = _resolved(share * float(np.linalg.norm(losses[0] - losses[1])) / 2)
-    known = forgotten(_class(layers, "relu", X) | {symbols.gamma: gamma}, *dropped)
-    return math.log(_packing(losses, u)), _radius(LOSSES, known, len(layers)) ** 2 / u**2
-
-
-@inequality(
     "L5.2-ceilings",
     r"\ln\mathcal N(r_\gamma\circ\mathcal M\circ\mathcal F,\sqrt n\,u)\le\ln(2W)\lceil u^{-2}\rceil"
-    r"\Big(\sum_i\lceil C_i^{2/3}\rceil\Big)^3,\quad C_i=\frac{4}{\gamma\sqrt n}g_iQ_i\widetilde X_{i-1}",
-    source="Graf, Zeng, Rieck, Niethammer & Kwitt 2022",
+    r"\Big(\sum_i\lceil C_i^{2/3}\rceil\Big)^3,\quad C_i=\frac{4}{\gamma\sqrt n}g_iQ_i\widetilde X_{i-1},\ "
+    r"W=\max_iN_i,\ " + UPSTREAM + r",\ " + HIDDEN,
+    source="Graf, Zeng, Rieck, Niethammer & Kwitt 2022; with offsets own derivation",
     given={"family": _margins(), "share": SHARES, "margin": st.one_of(st.just(2.0), positive(4.0))},
     mutants={
         "without the ceilings and the margin": {"dropped": (symbols.gamma,), "floor": True},
@@ -293,7 +285,7 @@ def kernel_ceilings(
     assume(0.001 < share < 1 and margin > 0)
     outputs = np.stack([course(member, "relu", X).outputs for member in _members(layers, factors)])
     gamma = _resolved(margin * float(np.abs(outputs[0]).max()))
-    losses = _ramps(outputs, None, gamma)
+    losses = _ramps(outputs, gamma)
     u = _resolved(share * float(np.linalg.norm(losses[0] - losses[1])) / (2 * math.sqrt(len(X))))
     known = forgotten(_class(layers, "relu", X) | {symbols.gamma: gamma}, *dropped)
     capacity = symbols.capacity_sum
@@ -344,8 +336,8 @@ def _allowance(*arrays: Any) -> float:
 
 @inequality(
     "L5.5-outputs",
-    r"\|f(x)-\hat f(x)\|_2\le\sum_iK_i\|\theta_i-\hat\theta_i\|_2\ \text{for}\ \|x\|_2\le B',\quad"
-    r"K_i=Q_i\sqrt{k^{\mathrm{pos}}_iB_{i-1}'^2+1}",
+    r"\|f(x)-\hat f(x)\|_2\le\sum_iK_i\|\theta_i-\hat\theta_i\|_2\ \text{for}\ \|x\|_2\le B'_0,\quad "
+    + r",\ ".join([SENSITIVITY, UPSTREAM, SUPPORT]),
     source="own derivation",
     given={"pair": _pairs(), "activation": st.sampled_from(sorted(ACTIVATIONS))},
     mutants={
@@ -368,8 +360,8 @@ def sensitivity_of_outputs(
 
 @inequality(
     "L5.5-jacobians",
-    r"\|J(x)-\hat J(x)\|_F\le\sum_iK'_i\|\theta_i-\hat\theta_i\|_2,\quad K'_i=Q_i\min\Big(\sqrt{P^{\mathrm{out}}_i}"
-    r"\prod_{j<i}s_j\rho_j,\sqrt{k^{\mathrm{pos}}_i}\alpha_{i-1}\Big)+T_i\sqrt{k^{\mathrm{pos}}_iB_{i-1}'^2+1}",
+    r"\|J(x)-\hat J(x)\|_F\le\sum_iK'_i\|\theta_i-\hat\theta_i\|_2,\quad "
+    + r",\ ".join([SENSITIVITY_OF_JACOBIANS, UPSTREAM, CURVATURE, PARTIAL, SUPPORT]),
     source="own derivation",
     given={"pair": st.one_of(_pairs(), poised()), "activation": st.sampled_from(SMOOTH)},
     mutants={
@@ -393,25 +385,20 @@ Family = tuple[Layers, Layers, Layers, np.ndarray]
 
 
 @st.composite
-def _parametrised(draw: DrawFn, classes: tuple[int, int] = (1, 3)) -> Family:
+def _parametrised(draw: DrawFn) -> Family:
     """A centre, two changes of the parameters and samples: theta^0 + tau change + tau' other, -1 <= tau, tau' <= 1.
 
-    Among them one number times an image, two weights that two samples see one by one, and two classes' rivalry.
+    Among them one number times an image, and two weights that two samples see one by one.
     """
     size = draw(scales(2))
     kind = draw(st.sampled_from(["plain", "image", "corner"]))
-    if classes[0] > 1 and kind != "plain":
-        rivals = (Affine(np.array([[size], [-size]]), np.zeros(2)),)
-        return _nothing(rivals), rivals, _nothing(rivals), np.array([[draw(scales(3))]])
     if kind == "image":
         image = (Convolution(np.full((1, 1, 1, 1), size), np.zeros(1), (1, 3, 3)),)
         return _nothing(image), image, _nothing(image), draw(samples(image, decades=3))
     if kind == "corner":
         along = [(Affine(size * row[None], np.zeros(1)),) for row in np.eye(2)]
         return _nothing(along[0]), along[0], along[1], np.eye(2) * draw(scales(3))
-    centre = draw(
-        layered((1, 2), classes, ("dense", "positive", "scalars") if classes[0] == 1 else ("dense", "positive"))
-    )
+    centre = draw(layered((1, 2), kinds=("dense", "positive", "scalars")))
     change = centre if draw(st.booleans()) else draw(changes(centre))
     centre = _nothing(centre) if draw(st.booleans()) else centre
     return centre, change, _nothing(change), draw(samples(change, decades=3))
@@ -475,34 +462,11 @@ FINE = st.sampled_from([0.031, 0.031, 0.999, 0.15])
 
 
 @inequality(
-    "L5.5-cover",
-    r"\ln\mathcal N_\infty(\mathcal F,u)\le\sum_iN_i\ln\Big(1+\frac{2t_iLK_i}u\Big)",
-    source="own derivation",
-    given={"family": _parametrised(), "activation": st.sampled_from(["relu", "tanh", "softplus"]), "share": FINE},
-    mutants={
-        "a fifth less": {"less": 0.8},
-        "one parameter a layer": {"dropped": (symbols.N,)},
-        "without the radii of the parameters": {"dropped": (symbols.t,)},
-        "without the support": {"dropped": (symbols.B,)},
-    },
-    examples=100,
-    recheck=False,
-    combinators=(parametric_cover,),
-)
-def parametric_outputs(
-    family: Any, activation: str, share: float, less: float = 1.0, dropped: tuple[Any, ...] = ()
-) -> tuple[Any, Any]:
-    """Left: ln of a packing in the largest norm over samples, a lower bound of that over the support.
-
-    One number is covered by ceiling(tK/u) intervals where a volume argument pays 1 + 2tK/u: 0.84 with 33 members,
-    1 only in the limit of ever finer ones.
-    """
-    return _parametric(PARAMETRIC, family, activation, share, less, dropped, "outputs")
-
-
-@inequality(
     "L5.5-jacobian-cover",
-    r"\ln\mathcal N_\infty(\{J\},u)\le\sum_iN_i\ln\Big(1+\frac{2t_iLK'_i}u\Big)",
+    r"\ln\mathcal N_\infty(\{J\},u)\le\sum_iN_i\ln\Big(1+\frac{2t_iLK'_i}u\Big),\quad "
+    r"\|\theta_i-\theta^0_i\|_2\le t_i,\ "
+    + r",\ ".join([SENSITIVITY_OF_JACOBIANS, UPSTREAM, CURVATURE, PARTIAL, SUPPORT])
+    + r",\ B'_0=B",
     source="own derivation",
     given={"family": _parametrised(), "activation": st.sampled_from(SMOOTH), "share": FINE},
     mutants={
@@ -518,25 +482,13 @@ def parametric_jacobians(
     family: Any, activation: str, share: float, less: float = 1.0, dropped: tuple[Any, ...] = ()
 ) -> tuple[Any, Any]:
     """Left: ln of a packing of the Jacobians; as for the outputs, 0.84 by one number with 33 members."""
-    return _parametric(PARAMETRIC_JACOBIANS, family, activation, share, less, dropped, "jacobians")
-
-
-def _parametric(
-    cover: ParametricCover,
-    family: Any,
-    activation: str,
-    share: float,
-    less: float,
-    dropped: tuple[Any, ...],
-    what: str,
-) -> tuple[Any, Any]:
     centre, change, other, X = family
     _lengths(centre + change + other, X)
     members, corners = _grid(family)
-    images = np.stack([getattr(course(member, activation, X), what) for member in members])
+    images = np.stack([course(member, activation, X).jacobians for member in members])
     u = _scale(images, share)
     known = forgotten(_parametric_class(family, corners, activation), *dropped)
-    return math.log(_packing(images, u, sup=True)), less * _entropy(cover, known, u, len(centre))
+    return math.log(_packing(images, u, sup=True)), less * _entropy(PARAMETRIC_JACOBIANS, known, u, len(centre))
 
 
 def _scale(images: Any, share: float) -> float:
@@ -550,17 +502,20 @@ def _scale(images: Any, share: float) -> float:
 @inequality(
     "L5.5-adversarial",
     r"\ln\mathcal N_\infty(\mathcal F,u)\le\sum_iN_i\ln\Big(1+\frac{2t_iLK_i}u\Big)\ \text{over}\ "
-    r"\|x\|_2\le B,\|\delta\|_p\le\varepsilon,\quad B'=B+\varepsilon\max(1,d^{1/2-1/p})",
+    r"\|x\|_2\le B,\|\delta\|_p\le\varepsilon,\ \|\theta_i-\theta^0_i\|_2\le t_i,\quad "
+    r"B'_0=B+\varepsilon\max(1,d^{1/2-1/p}),\ " + r",\ ".join([SENSITIVITY, UPSTREAM, SUPPORT]),
     source="own derivation",
     given={
         "family": _parametrised(),
         "activation": st.sampled_from(["relu", "tanh", "softplus"]),
         "share": FINE,
         "p": ATTACKS,
-        "eps": scales(3),
+        "eps": st.one_of(st.just(0.0), scales(3)),
     },
     mutants={
         "a fifth less": {"less": 0.8},
+        "one parameter a layer": {"dropped": (symbols.N,)},
+        "without the support": {"dropped": (symbols.B,)},
         "without the attack": {"still": True},
         "without the dimension": {"dropped": (symbols.d,)},
         "without the radii of the parameters": {"dropped": (symbols.t,)},
@@ -581,68 +536,16 @@ def parametric_attacked(
 ) -> tuple[Any, Any]:
     """Left: ln of a packing in the largest norm over attacked samples, a lower bound of that over the attacked support.
 
-    0.84 as without an attack, by one number times a constant image and an attack that moves every pixel alike.
+    One number is covered by ceiling(tK/u) intervals where a volume argument pays 1 + 2tK/u: 0.84 with 33 members,
+    1 only in the limit of ever finer ones; the same under attack, by one number times a constant image and an attack
+    that moves every pixel alike.
     """
     centre, change, other, X = family
-    assume(p >= 1 and eps > 0)
+    assume(p >= 1 and eps >= 0)
     _lengths(centre + change + other, X)
     members, corners = _grid(family)
     images = np.stack([course(member, activation, _attacks(X, p, eps)).outputs for member in members])
     u = _scale(images, share)
-    known = forgotten(_parametric_class(family, corners, activation), *dropped) | _attack_symbols(
-        p, 0 if still else eps
-    )
+    known = forgotten(_parametric_class(family, corners, activation), *dropped)
+    known |= {symbols.epsilon: 0 if still else eps, symbols.inverse_p: 0 if p == math.inf else 1 / p}
     return math.log(_packing(images, u, sup=True)), less * _entropy(ATTACKED, known, u, len(centre))
-
-
-@inequality(
-    "L5.5-losses",
-    r"\ln\mathcal N_\infty\big(\{x\mapsto\max_\delta r_\gamma(\mathcal M(f(x+\delta),y))\},u\big)"
-    r"\le\sum_iN_i\ln\Big(1+\frac{2\sqrt2\,t_iLK_i}{\gamma u}\Big)",
-    source="own derivation",
-    given={
-        "family": _parametrised((2, 3)),
-        "share": FINE,
-        "p": ATTACKS,
-        "eps": scales(3),
-        "margin": st.one_of(st.just(2.0), positive(4.0)),
-    },
-    mutants={
-        "a third": {"less": 1 / 3},
-        "without the margin": {"dropped": (symbols.gamma,)},
-        "without the radii of the parameters": {"dropped": (symbols.t,)},
-    },
-    examples=100,
-    recheck=False,
-    combinators=(lipschitz_parametric, parametric_cover),
-)
-def parametric_losses(
-    family: Any,
-    share: float,
-    p: float,
-    eps: float,
-    margin: float,
-    less: float = 1.0,
-    dropped: tuple[Any, ...] = (),
-) -> tuple[Any, Any]:
-    """Left: ln of a packing of ramp losses of ReLU networks, each the larger of two attacks.
-
-    Loose: two classes have two parameters at least, and a margin moves along one direction of them only.
-    """
-    centre, change, other, X = family
-    assume(p >= 1 and eps > 0 and margin > 0)
-    _lengths(centre + change + other, X)
-    members, corners = _grid(family)
-    outputs = np.stack([course(member, "relu", _attacks(X, p, eps)).outputs for member in members])
-    gamma = _resolved(margin * float(np.abs(outputs).max()))
-    half = len(X)
-    losses = np.maximum(_ramps(outputs[:, :half], None, gamma), _ramps(outputs[:, half:], None, gamma))
-    u = _scale(losses, share)
-    known = {**_parametric_class(family, corners, "relu"), symbols.gamma: gamma}
-    known = forgotten(known, *dropped)
-    known |= _attack_symbols(p, eps)
-    return math.log(_packing(losses, u, sup=True)), less * _entropy(PARAMETRIC_LOSSES, known, u, len(centre))
-
-
-def _attack_symbols(p: float, eps: float) -> dict[Any, Any]:
-    return {symbols.epsilon: eps, symbols.inverse_p: 0 if p == math.inf else 1 / p}

@@ -277,7 +277,8 @@ def _runs(draw: DrawFn) -> tuple[Layers, np.ndarray]:
 
 @inequality(
     "L5.2-hidden",
-    r"\|[Z_{i-1}\ \mathbf 1]\|_F\le\widetilde X_{i-1}=\sqrt{X_{i-1}^2+n},\quad "
+    r"\|[Z_{i-1}\ \mathbf 1]\|_F\le\widetilde X_{i-1}=\sqrt{X_{i-1}^2+n}\ "
+    r"\text{(if }c_i=0\text{, without }\mathbf 1\text{ and }n\text{)},\quad "
     r"X_i=\rho_i(s_iX_{i-1}+\sqrt n\|c_i\|_2)+\sqrt{nd_i}|\varphi_i(0)|",
     source="own derivation",
     given={"run": _runs(), "activation": st.sampled_from(ALL), "layer": st.integers(1, 3)},
@@ -390,7 +391,7 @@ def _moved_layers(draw: DrawFn) -> tuple[Layers, np.ndarray]:
 
 @inequality(
     "L5.5-resolution",
-    r"\|\Delta h\|_2\le\sqrt{k^{\mathrm{pos}}\|z\|_2^2+1}\;\|\Delta\theta\|_2,\quad "
+    r"\|\Delta h\|_2\le\sqrt{k^{\mathrm{pos}}\|z\|_2^2+[c\ne0]}\;\|\Delta\theta\|_2,\quad "
     r"\Delta\theta=(\Delta K,\sqrt{P^{\mathrm{out}}}\,\Delta c)",
     source="own derivation",
     given={"change": _moved_layers()},

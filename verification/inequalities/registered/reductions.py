@@ -1,7 +1,7 @@
-r"""Every bound of the catalogue for one layer, written out by hand from theory §6, and other special cases.
+r"""Every bound of the catalogue for one layer, written out by hand, and other special cases.
 
-The package's side is the gap of theory L4.8 (raw or guaranteed) from its one evaluator; the other side repeats theory's
-formula for L = 1, where every product over other layers is empty and every sum has one term.
+Phi is the package's gap: what a bound adds to the empirical risk, raw or guaranteed. The other side is the formula of
+the paper for L = 1, where every product over other layers is empty and every sum has one term.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import SearchStrategy
 
 from bounds.calculus.adversary import attack_factor, attacked_linear_class, linear_class
 from bounds.calculus.contraction import lipschitz_cover, lipschitz_parametric
@@ -37,6 +37,34 @@ SIDE = st.sampled_from(SIDES)
 SAMPLES = (4, 2, 3, 30, 1000, 10**6)
 
 
+CONFIDENCE = r"3\sqrt{\frac{\ln(2/\delta)}{2n}}"
+MARGIN = rf"L=1:\quad\Phi=2C+{CONFIDENCE},\quad "
+SCALE_FREE = (
+    r"\frac{12R}n\max(0,\ln(Mn))+\frac4n\text{ (raw)},\ \min\left(\tfrac M2,\frac{12R}n(1+\ln\frac{Mn}{3R})\right)"
+    r"\text{ for }3R\le Mn\text{ and else }\tfrac M2\text{ (guaranteed)}"
+)
+PAC_BAYES = (
+    r"L=1:\quad\Phi=4\sqrt{\left(\tfrac{42^2e^2}2B^2h\ln(4h)\|W\|_F^2\gamma^{-2}+\ln(6n\sqrt n/\delta)\right)/(n-1)}"
+    r"\text{ (guaranteed: at most 1)},\quad h=\max(d,K),\quad "
+)
+SURROGATE = (
+    rf"L=1,\ J=W:\quad\Phi=2(C+\lambda C_N)+(M+\lambda M_J)\cdot{CONFIDENCE}"
+    r",\ M=\ln K+\sqrt2(sB+\|c\|_2),\ M_J=\mathrm{Lip}(N)\min(\|W\|_F,\sqrt{\min(d,K)}\,s);\ (\lambda,\mathrm{Lip}(N))="
+    r"(\varepsilon,\sqrt2\max(1,d^{1/2-1/p}))\text{ for rows of the margin, }(\sqrt2\varepsilon,1)\text{ spectral and "
+    r"Frobenius, }(2\varepsilon,\sqrt d)\text{ row sums, }(\varepsilon,\sqrt{Kd})\text{ entrywise};\ "
+)
+
+
+def _margin(complexity: str) -> str:
+    """The statement about a margin bound whose complexity has a formula."""
+    return rf"{MARGIN}C={complexity}\quad(C\text{{ guaranteed: at most }}\tfrac12)"
+
+
+def _scale_free_margin(radius: str) -> str:
+    """The statement about a margin bound from a scale-free cover, ln N(u) <= R^2/u^2."""
+    return rf"{MARGIN}{radius},\quad\overline W=\max(d+\mathbf 1_{{\mathrm{{bias}}}},K),\quad M=1,\ C={SCALE_FREE}"
+
+
 def _one_layer(*keys: str, samples: tuple[int, ...] = SAMPLES) -> dict[str, SearchStrategy[Any]]:
     return {"case": cases(bounds_of(*keys), depth=(1, 1), samples=samples), "side": SIDE}
 
@@ -47,7 +75,7 @@ def _bias(case: Case) -> int:
 
 
 def _layer(case: Case) -> dict[str, Any]:
-    """The numbers of the only layer, by their letter in theory §0."""
+    """The numbers of the only layer, by their letters."""
     norms = case.norms
     return {name: getattr(norms, name)[0] for name in ("s", "a", "b", "g", "m", "c", "t", "k_pos", "P_out")}
 
@@ -72,7 +100,7 @@ def _gap(case: Case, side: str, complexity: Any) -> Any:
 
 
 def _scale_free(R: Any, M: Any, n: int, side: str) -> Any:
-    """Theory L4.6: V(R), or F(R) capped at M/2."""
+    """Dudley's integral of R^2/u^2: with lower limit 1/sqrt n, or with the best one and capped at M/2."""
     if side == "raw":
         return 4 / reals.real(n) + 12 * R / n * max(reals.real(0), reals.log(M * n))
     if 3 * R > M * n:
@@ -82,16 +110,18 @@ def _scale_free(R: Any, M: Any, n: int, side: str) -> Any:
 
 
 def _parametric(entropy: Any, M: Any, n: int, side: str) -> Any:
-    """Theory L4.7."""
+    """Dudley's integral of the entropy N ln(1 + c/u) of a parametric cover; capped at M/2."""
     value = 12 * M * reals.sqrt(entropy / n)
     return value if side == "raw" else min(M / 2, value)
 
 
 @inequality(
     "reduction-golowich2018_frobenius",
-    r"L=1:\quad\mathfrak R_S(r_\gamma\circ\mathcal F)\le\frac{2K}{\gamma}\,\frac{(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})"
-    r"^{1/2}}{n}\left(\sqrt{2\ln2}+1\right)\sqrt{\|W\|_F^2+\|c\|_2^2}",
-    source="theory §6, entry 1",
+    _margin(
+        r"\frac{2K}\gamma\,\frac{(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2}}{n}\left(\sqrt{2\ln2}+1\right)"
+        r"\sqrt{\|W\|_F^2+\|c\|_2^2}"
+    ),
+    source="Golowich, Rakhlin & Shamir 2018, Theorem 1; with offsets own derivation",
     relation="==",
     attained=True,
     given=_one_layer("golowich2018_frobenius"),
@@ -116,9 +146,11 @@ def _rows(case: Case, constant: Any) -> Any:
 
 @inequality(
     "reduction-golowich2018_l1inf-published",
-    r"L=1:\quad\mathfrak R_S(r_\gamma\circ\mathcal F)\le\frac{2K}{\gamma}\,\frac2n\sqrt{2+\ln(d+\mathbf 1_{\mathrm"
-    r"{bias}})}\;\max_r(\|W_r\|_1+|c_r|)\max_j\|X_{:,j}\|_2",
-    source="theory §6, entry 2",
+    _margin(
+        r"\frac{2K}\gamma\,\frac2n\sqrt{2+\ln(d+\mathbf 1_{\mathrm{bias}})}\,"
+        r"\max_r(\|W_r\|_1+|c_r|)\max_j\|X_{:,j}\|_2\quad\text{(for an offset }X\text{ has a column of ones)}"
+    ),
+    source="Golowich, Rakhlin & Shamir 2018, Theorem 2; with offsets own derivation",
     relation="==",
     attained=True,
     given=_one_layer("golowich2018_l1inf"),
@@ -135,9 +167,11 @@ def golowich_rows(case: Case, side: str, depth: int = 1, columns: int = 1) -> tu
 
 @inequality(
     "reduction-golowich2018_l1inf-sharper",
-    r"L=1:\quad\mathfrak R_S(r_\gamma\circ\mathcal F)\le\frac{2K}{\gamma}\,\frac1n\sqrt{2\ln(2(d+2\cdot\mathbf 1_{"
-    r"\mathrm{bias}}))}\;\max_r(\|W_r\|_1+|c_r|)\max_j\|X_{:,j}\|_2",
-    source="theory §6, entry 2; own derivation",
+    _margin(
+        r"\frac{2K}\gamma\,\frac1n\sqrt{2\ln(2(d+2\cdot\mathbf 1_{\mathrm{bias}}))}\,"
+        r"\max_r(\|W_r\|_1+|c_r|)\max_j\|X_{:,j}\|_2\quad\text{(for an offset }X\text{ has a column of ones)}"
+    ),
+    source="own derivation",
     relation="==",
     attained=True,
     given=_one_layer("golowich2018_l1inf"),
@@ -154,9 +188,8 @@ def golowich_rows_sharper(case: Case, side: str, signs: int = 2, ones: int = 2) 
 
 @inequality(
     "reduction-neyshabur2015_frobenius",
-    r"L=1:\quad\mathfrak R_S(r_\gamma\circ\mathcal F)\le\frac{2K}{\gamma}\,\frac{\|W\|_F\|X\|_F}{n}\quad\text{(the "
-    r"linear class), with }(\|W\|_F^2+\|c\|^2)^{1/2}(\|X\|_F^2+n)^{1/2}\text{ for an offset}",
-    source="theory §6, entry 3",
+    _margin(r"\frac{2K}\gamma\,\frac{(\|W\|_F^2+\|c\|_2^2)^{1/2}(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2}}n"),
+    source="Neyshabur, Tomioka & Srebro 2015, Corollary 2 up to its constant; with offsets own derivation",
     relation="==",
     attained=True,
     given=_one_layer("neyshabur2015_frobenius"),
@@ -173,9 +206,8 @@ def neyshabur_layers(case: Case, side: str, factor: int = 1, offset: int = 1) ->
 
 @inequality(
     "reduction-bartlett2017_spectral-published",
-    r"L=1:\quad R=\frac2\gamma\sqrt{\ln(2\overline W^2)}\;b\,(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2},\quad"
-    r"\overline W=\max(d+\mathbf 1_{\mathrm{bias}},K)",
-    source="theory §6, entry 4",
+    _scale_free_margin(r"R=\frac2\gamma\sqrt{\ln(2\overline W^2)}\,b\,(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2}"),
+    source="Bartlett, Foster & Telgarsky 2017, Theorem 3.3 and Lemma A.5; with offsets own derivation",
     relation="==",
     attained=True,
     given=_one_layer("bartlett2017_spectral"),
@@ -204,9 +236,11 @@ def _maurey(case: Case, pairs: Callable[..., Any] = min) -> Any:
 
 @inequality(
     "reduction-bartlett2017_spectral-audited",
-    r"L=1:\quad R=\frac{\sqrt2}\gamma\sqrt8\,\min\left(b\sqrt{\ln(2\overline W^2)},g\sqrt{\ln(2N)}\right)(\|X\|_F^2+n"
-    r"\mathbf 1_{\mathrm{bias}})^{1/2}",
-    source="theory §6, entry 4; own derivation",
+    _scale_free_margin(
+        r"R=\frac4\gamma\min\left(b\sqrt{\ln(2\overline W^2)},g\sqrt{\ln(2N)}\right)"
+        r"(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2}"
+    ),
+    source="own audit of Bartlett, Foster & Telgarsky 2017, Theorem 3.3",
     relation="==",
     attained=True,
     given=_one_layer("bartlett2017_spectral"),
@@ -223,9 +257,11 @@ def bartlett_audited(case: Case, side: str, audit: int = 8, pairs: Callable[...,
 
 @inequality(
     "reduction-graf2022_excess_capacity",
-    r"L=1:\quad\mathfrak R_S\le\frac4n+\frac{12H_{n-1}}{\sqrt n}\sqrt{\ln(2N)}\left\lceil\left(\frac{4g}{\gamma\sqrt n}"
-    r"(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2}\right)^{2/3}\right\rceil^{3/2},\quad H_{n-1}=\sum_{k<n}\tfrac1k",
-    source="theory §6, entry 11",
+    _margin(
+        r"\frac4n+\frac{12H_{n-1}}{\sqrt n}\sqrt{\ln(2N)}\left\lceil\left(\frac{4g}{\gamma\sqrt n}"
+        r"(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2}\right)^{2/3}\right\rceil^{3/2},\quad H_{n-1}=\sum_{k<n}\tfrac1k"
+    ),
+    source="Graf, Zeng, Rieck, Niethammer & Kwitt 2022, norms form; with offsets own derivation",
     relation="==",
     attained=True,
     given=_one_layer("graf2022_excess_capacity", samples=(4, 2, 3, 30, 100)),
@@ -258,9 +294,8 @@ def _pac_bayes(case: Case, radius: Any, side: str, width: int, root: float = 0.5
 
 @inequality(
     "reduction-neyshabur2018_pacbayes",
-    r"L=1:\quad 4\sqrt{\left(\tfrac{42^2e^2}2B_{\mathcal X}^2h\ln(4h)\|W\|_F^2\gamma^{-2}+\ln(6n\sqrt n/\delta)\right)"
-    r"/(n-1)},\quad h=\max(d,K)",
-    source="theory §6, entry 5",
+    PAC_BAYES + r"B\ge\|x\|_2\text{ on the support}",
+    source="Neyshabur, Bhojanapalli & Srebro 2018; constants explicit from the proof",
     relation="==",
     attained=True,
     given=_one_layer("neyshabur2018_pacbayes"),
@@ -276,9 +311,9 @@ def neyshabur_pac_bayes(case: Case, side: str, classes: int = 1, root: float = 0
 
 @inequality(
     "reduction-xiao2023_robust_pacbayes",
-    r"L=1:\quad\text{entry 5 with }B'=D_p(B_p+\varepsilon)\text{ (published) or }B_2+\varepsilon D_p\text{ (audited)},"
-    r"\quad D_p=\max(1,d^{1/2-1/p})",
-    source="theory §6, entry 6",
+    PAC_BAYES
+    + r"B=D_p(B_p+\varepsilon)\text{ (published) or }B_2+\varepsilon D_p\text{ (audited)},\ D_p=\max(1,d^{1/2-1/p})",
+    source="Xiao, Sun & Luo 2023; the audited radius: own derivation",
     relation="==",
     attained=True,
     given=_one_layer("xiao2023_robust_pacbayes"),
@@ -297,10 +332,11 @@ def xiao(case: Case, side: str, factor: bool = True, attacked: int = 1) -> tuple
 
 @inequality(
     "reduction-parametric_cover",
-    r"L=1:\quad\mathfrak R_S(r_\gamma\circ\mathcal F)\le\frac{12}{\sqrt n}\sqrt{N\left(1+\ln\left(1+\frac{2\sqrt2\,"
-    r"t}\gamma\sqrt{k_{\mathrm{pos}}B'^2+\mathbf 1_{\mathrm{bias}}}\right)\right)},\quad B'=B\text{ or }"
-    r"B+\varepsilon D_p",
-    source="theory §6, entry 7; own derivation",
+    _margin(
+        r"\frac{12}{\sqrt n}\sqrt{N\left(1+\ln\left(1+\frac{2\sqrt2\,t}\gamma\sqrt{k_{\mathrm{pos}}B'^2+"
+        r"\mathbf 1_{\mathrm{bias}}}\right)\right)},\quad B'=B\text{ or }B+\varepsilon\max(1,d^{1/2-1/p})"
+    ),
+    source="own derivation",
     relation="==",
     attained=True,
     given=_one_layer("parametric_cover"),
@@ -321,7 +357,7 @@ def parametric(case: Case, side: str, diameter: int = 2, positions: bool = True)
 
 
 def _jacobian_constants(case: Case) -> tuple[Any, Any]:
-    """Factor eps c of the norm in the surrogate, and the norm's Lipschitz constant in the Frobenius norm (L5.6)."""
+    """Factor eps c of the norm in the surrogate, and the norm's Lipschitz constant in the Frobenius norm."""
     norms, root = case.norms, reals.sqrt(2)
     return {
         "margin": (norms.eps, root * _dimension_factor(case)),
@@ -353,10 +389,11 @@ def _surrogates(kind: str) -> dict[str, SearchStrategy[Any]]:
 
 @inequality(
     "reduction-jacobian_surrogate-norms",
-    r"L=1:\ J=W;\quad R=4\,\omega(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2},\ R_N=\sqrt8\,\omega\,\mathrm{Lip}(N)"
-    r"\sqrt{nd},\ \omega=\min(b\sqrt{\ln2\overline W^2},g\sqrt{\ln2N}),\ M=\ln K+\sqrt2(sB+\|c\|),\ M_J=\mathrm{Lip}(N)"
-    r"\min(\|W\|_F,\sqrt{\min(d,K)}\,s)",
-    source="theory §6, entry 8; own derivation",
+    SURROGATE
+    + r"C\text{ of }R,M\text{ and }C_N\text{ of }R_N,M_J,\ R=4\,\omega(\|X\|_F^2+n\mathbf 1_{\mathrm{bias}})^{1/2},\ "
+    r"R_N=\sqrt8\,\omega\,\mathrm{Lip}(N)\sqrt{nd},\ \omega=\min(b\sqrt{\ln(2\overline W^2)},g\sqrt{\ln(2N)}),\ "
+    r"\overline W=\max(d+\mathbf 1_{\mathrm{bias}},K):\ C=" + SCALE_FREE,
+    source="own derivation, after Wu & Li 2024",
     relation="==",
     attained=True,
     given=_surrogates("norm-based"),
@@ -378,10 +415,11 @@ def surrogate_norms(case: Case, side: str, identity: bool = True, rank: bool = T
 
 @inequality(
     "reduction-jacobian_surrogate-parameters",
-    r"L=1:\ J=W;\quad 12M\sqrt{\tfrac Nn\left(1+\ln(1+\tfrac{2\sqrt2t}{M}\sqrt{k_{\mathrm{pos}}B^2+\mathbf 1_{\mathrm"
-    r"{bias}}})\right)}+\varepsilon c\cdot12M_J\sqrt{\tfrac Nn\left(1+\ln(1+\tfrac{2t\mathrm{Lip}(N)}{M_J}"
-    r"\min(\sqrt{P_{\mathrm{out}}},\sqrt{k_{\mathrm{pos}}d}))\right)}",
-    source="theory §6, entry 8; own derivation",
+    SURROGATE
+    + r"C=12M\sqrt{\tfrac Nn\left(1+\ln(1+\tfrac{2\sqrt2t}{M}\sqrt{k_{\mathrm{pos}}B^2+\mathbf 1_{\mathrm{bias}}})"
+    r"\right)},\ C_N=12M_J\sqrt{\tfrac Nn\left(1+\ln(1+\tfrac{2t\,\mathrm{Lip}(N)}{M_J}"
+    r"\min(\sqrt{P_{\mathrm{out}}},\sqrt{k_{\mathrm{pos}}d}))\right)};\text{ guaranteed: at most }M/2,M_J/2",
+    source="own derivation, after Wu & Li 2024",
     relation="==",
     attained=True,
     given=_surrogates("parametric"),
@@ -408,10 +446,11 @@ LINEAR = bounds_of("yin2019_linear_linf", "awasthi2020_linear")
 
 @inequality(
     "reduction-linear_attack",
-    r"\mathfrak R_S(\mathrm{adv})=\frac1\gamma\left(\mathfrak R_S+\frac{\varepsilon A_{p_w}}{2\sqrt n}\max_{w}\frac"
-    r"{\|w\|_q}{\|w\|_{p_w}}\right),\quad\mathfrak R_S=\tfrac{A_2\|X\|_F}n\text{ or }\tfrac{A_1\sqrt{2\ln2d}\max_j\|"
-    r"X_{:,j}\|_2}n",
-    source="theory §6, entries 9 and 10",
+    _margin(
+        r"\frac1\gamma\left(C_0+\frac{\varepsilon A_{p_w}}{2\sqrt n}\max_{w}\frac{\|w\|_q}{\|w\|_{p_w}}\right),\quad "
+        r"C_0=\tfrac1nA_2\|X\|_F\text{ or }\tfrac1nA_1\sqrt{2\ln(2d)}\max_j\|X_{:,j}\|_2,\ \tfrac1p+\tfrac1q=1"
+    ),
+    source="Yin, Kannan & Bartlett 2019 (l_inf), Awasthi, Frank & Mohri 2020; the factor 1/2: own derivation",
     relation="==",
     attained=True,
     given={"case": cases(LINEAR), "side": SIDE},
@@ -469,19 +508,17 @@ def no_attack(case: Case, side: str, strength: int = 0, B_p: bool = False) -> tu
     return calm.value(side), _gap(case, side, base / (norms.n * case.gamma))
 
 
-@st.composite
-def _with_frozen_layer(draw: DrawFn) -> Case:
-    return draw(cases(bounds_of("bartlett2017_spectral", "graf2022_excess_capacity"), offsets=False, at_zero=False))
-
-
 @inequality(
     "reduction-frozen_layer",
-    r"b_i=g_i=0,\ s_i=\rho_i=1,\ d_i=d_{i-1}:\quad\text{a layer that stays at its reference and stretches nothing "
-    r"costs nothing: the bound is that of the network without it}",
+    r"b_i=g_i=0,\ c_i=0,\ s_i=\rho_i=1,\ d_i=d_{i-1}:\quad\text{a layer that stays at its reference and stretches "
+    r"nothing costs nothing: the bound is that of the network without it }(\varphi(0)=0)",
     source="own derivation",
     relation="==",
     attained=True,
-    given={"case": _with_frozen_layer(), "side": SIDE},
+    given={
+        "case": cases(bounds_of("bartlett2017_spectral", "graf2022_excess_capacity"), offsets=False, at_zero=False),
+        "side": SIDE,
+    },
     mutants={"the layer learns": {"distance": 1}, "the layer stretches": {"stretch": 2}},
     examples=SMALL,
     combinators=(spectral_cover, kernel_cover_complexity),
@@ -513,8 +550,9 @@ def frozen_layer(case: Case, side: str, distance: int = 0, stretch: int = 1) -> 
 
 @inequality(
     "reduction-exponential_peeling",
-    r"\frac{\text{entry 1}}{\text{entry 3}}=\frac{\sqrt{2L\ln2}+1}{2^{L-1}}\quad\text{(offsets included)}",
-    source="theory §6, entries 1 and 3",
+    r"\frac{C_{\mathrm{Golowich}}}{C_{\mathrm{Neyshabur}}}=\frac{\sqrt{2L\ln2}+1}{2^{L-1}}\quad\text{(complexities in "
+    r"Frobenius norms by exponential moments and layer by layer, offsets included)}",
+    source="Golowich, Rakhlin & Shamir 2018, Theorem 1; Neyshabur, Tomioka & Srebro 2015, Corollary 2 (its shape)",
     relation="==",
     attained=True,
     given={"case": cases(bounds_of("golowich2018_frobenius"), depth=(1, 6))},
@@ -534,7 +572,7 @@ def exponential_peeling(case: Case, shift: int = 1, power: float = 0.5) -> tuple
     "reduction-jacobian_surrogate-kinds",
     r"p=2:\quad\text{a loss plus }\sqrt2\varepsilon\text{ times a 1-Lipschitz norm of }J\text{ costs what the loss "
     r"plus }\varepsilon\text{ times a }\sqrt2\text{-Lipschitz one costs (guaranteed complexities)}",
-    source="theory L5.6; own derivation",
+    source="own derivation",
     given={"case": cases(("jacobian_surrogate spectral, parametric", "jacobian_surrogate spectral, norm-based"))},
     mutants={"the factor sqrt 2 dropped": {"factor": 1}, "the attack's radius squared": {"squared": True}},
     relation="==",

@@ -1,4 +1,4 @@
-r"""From complexity to risk (theory §4: L4.8, L4.10) and hold-out bounds (§6, entry 12): exact failure probabilities.
+r"""From complexity to risk (L4.8, L4.10) and hold-out bounds: exact failure probabilities.
 
 Populations have finitely many atoms, so every sample can be enumerated with its probability. "Pr[X > bound] <= delta"
 is compared as "the (1-delta)-quantile of what is random <= what is not", which is the same statement, but whose ratio
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -387,12 +387,17 @@ def rounding_step(
     return rounded, (reals.sqrt(step) if half else step) * (t if forget else max(t, t_min))
 
 
+@cache
+def _weight(j: int) -> float:
+    return float(weight(j))
+
+
 @dataclass(frozen=True)
 class Family:
     """Functions whose gaps are known for every outcome.
 
     Attributes:
-        radii: t(f), (functions,).
+        radii: t_1(f), .. of one or two kinds, (functions, kinds).
         chances: of the outcomes, (outcomes,); what is missing to 1 is an outcome without any gap.
         gaps: (functions, outcomes).
     """
@@ -402,62 +407,61 @@ class Family:
     gaps: np.ndarray
 
 
+SHARES: dict[str, Callable[[list[float]], float]] = {
+    "product": math.prod,
+    "sum": sum,
+    "first": lambda weights: weights[0],
+    "all": lambda weights: 1.0,
+}
+"""What part of delta a function of these strata may fail with: as claimed, and as the mutants have it."""
+
+
 @st.composite
 def _families(draw: DrawFn) -> tuple[Family, float]:
     """A family and delta: arbitrary, or every function failing on an outcome of its own, as likely as may be."""
     delta = draw(st.sampled_from([0.5, 0.05, 0.9]))
-    kind = draw(st.sampled_from(["plain", "own outcome, weighted", "own outcome, equal", "own outcome, one stratum"]))
-    eta, spared = Grid().eta, 1 - 1e-9  # probabilities just within what they may be
+    kind = draw(st.sampled_from(["plain", "one stratum", *SHARES]))
+    kinds = draw(st.integers(1, 2))
     if kind == "plain":
         functions, outcomes = draw(st.integers(1, 4)), draw(st.integers(1, 5))
         chances = np.array(draw(st.lists(positive(1.0), min_size=outcomes, max_size=outcomes)))
-        radii = np.exp(draw(vectors(functions)))
+        radii = np.exp(draw(matrices(functions, kinds)))
         return Family(radii, chances / max(1.0, chances.sum()), draw(matrices(functions, outcomes))), delta
-    if kind == "own outcome, weighted":
-        reach = draw(st.sampled_from([0, 1, 5, 60]))
-        strata = np.arange(-reach, reach + 1)
-        chances = np.array([spared * delta * float(weight(int(j))) for j in strata])
-        radii = (1 + eta) ** (strata - 0.5)
-    elif kind == "own outcome, equal":
-        size = max(1, min(4, int(1 / delta)))
-        strata = np.arange(size)
-        chances = np.full(size, spared * delta)
-        radii = (1 + eta) ** (strata - 0.5)
+    if kind == "one stratum":
+        strata = np.repeat(np.linspace(-0.4, 0.4, draw(st.integers(1, 30)))[:, None], kinds, axis=1)
+        share = np.full(len(strata), _weight(0) ** kinds)
     else:
-        size = min(draw(st.integers(1, 8)), int(1 / (delta * float(weight(0)))))
-        chances = np.full(size, spared * delta * float(weight(0)))
-        radii = (1 + eta) ** np.linspace(-0.9, -0.1, size)
-    return Family(radii, chances, np.diag(1.0 + np.arange(len(chances)))), delta
-
-
-@cache
-def _weight(j: int) -> float:
-    return float(weight(j))
+        reach = draw(st.sampled_from([0, 1, 5, 60 if kinds == 1 else 5]))
+        strata = np.array(list(itertools.product(range(-reach, reach + 1), repeat=kinds)))
+        share = np.array([SHARES[kind]([_weight(j) for j in row]) for row in strata.tolist()])
+    chances = (1 - 1e-9) * delta * share  # just within what they may be
+    size = max(1, int((np.cumsum(chances) <= 1).sum()))
+    radii = (1 + Grid().eta) ** (strata[:size] - 0.5)
+    return Family(radii, chances[:size], np.diag(1.0 + np.arange(size))), delta
 
 
 @inequality(
     "L4.10-union",
-    r"\Pr[\exists f:\mathrm{gap}(f)>\Phi(t^+(f),\delta w(j(f)))]\le\delta\ \text{ if }\ "
-    r"\Pr[\exists f:t(f)\le t,\ \mathrm{gap}(f)>\Phi(t,\delta)]\le\delta\ \forall t,\delta",
+    r"\Pr\Bigl[\exists f:\mathrm{gap}(f)>\Phi\Bigl(t^+(f),\delta\prod_rw(j_r(f))\Bigr)\Bigr]\le\delta\ \text{ if }\ "
+    r"\Pr[\exists f:t(f)\le t,\ \mathrm{gap}(f)>\Phi(t,\delta)]\le\delta\ \forall t\in\mathbb R^{1,2},\delta",
     source="own derivation, after Bartlett, Foster & Telgarsky 2017, Lemma A.9",
     given={"family": _families()},
     mutants={
-        "the whole delta to every stratum": {"weighted": False},
+        "the whole delta to every stratum": {"share": "all"},
+        "weights added instead of multiplied": {"share": "sum"},
+        "only the first radius weighted": {"share": "first"},
         "the trained radius itself": {"rounded": False},
     },
     attained=True,
     examples=80,
     recheck=False,
-    combinators=(
-        Grid,
-        weight,
-    ),
+    combinators=(Grid, weight),
 )
-def union_over_strata(family: Any, weighted: bool = True, rounded: bool = True) -> tuple[Any, Any, float]:
+def union_over_strata(family: Any, share: str = "product", rounded: bool = True) -> tuple[Any, Any, float]:
     """Left exact, with the smallest Phi that satisfies the premise, a quantile of the class's largest gap.
 
-    Attained by a function per stratum j that fails alone, with probability delta w(j). If the class is that of the
-    trained radius itself, several functions of one stratum fail with that probability each.
+    Attained, for one kind of radius, by a function per stratum j that fails alone, with probability delta w(j). If the
+    class is that of the trained radius itself, several functions of one stratum fail with that probability each.
     """
     group, delta = family
     assume(0 < delta < 1 and (group.radii > 0).all() and (group.radii < 1e300).all())
@@ -465,14 +469,15 @@ def union_over_strata(family: Any, weighted: bool = True, rounded: bool = True) 
     grid = Grid()
     chances = np.append(group.chances, 1 - group.chances.sum())
     gaps = np.append(group.gaps, np.zeros((len(group.radii), 1)), axis=1)
-    strata = [grid.stratum(t) for t in group.radii.tolist()]
     fails = np.zeros(len(chances), dtype=bool)
-    for gap, t, j in zip(gaps, group.radii, strata, strict=True):
-        members = group.radii <= (float(grid.value(j)) if rounded else t)
+    for gap, radii in zip(gaps, group.radii, strict=True):
+        strata = [grid.stratum(t) for t in radii.tolist()]
+        members = (group.radii <= ([float(grid.value(j)) for j in strata] if rounded else radii)).all(axis=1)
         largest = gaps[members].max(axis=0)
         order = np.argsort(-largest)
-        beyond = np.cumsum(chances[order]) > delta * (_weight(j) if weighted else 1)
-        fails |= gap > largest[order][np.argmax(beyond)]  # the last sum is 1 but for rounding, and delta < 1
+        beyond = np.cumsum(chances[order]) > delta * SHARES[share]([_weight(j) for j in strata])
+        if beyond.any():  # else everything may fail
+            fails |= gap > largest[order][np.argmax(beyond)]
     return float(chances[fails].sum()), delta, LOSING
 
 

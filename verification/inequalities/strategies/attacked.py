@@ -193,7 +193,7 @@ def gradient(case: Attacked, point: Any) -> Any:
 
 
 def steepest(row: Any, norm: str) -> Any:
-    """The vector of norm 1 that is largest against a row: theory's dual map (L3.1); 0 -> a fixed one."""
+    """The vector of norm 1 that is largest against a row (the dual map); 0 -> a fixed one."""
     row = reals.real(row)
     if norm == "linf":
         return np.where(row < 0, reals.real(-1), reals.real(1))
@@ -206,12 +206,16 @@ def steepest(row: Any, norm: str) -> Any:
     return unit
 
 
+def signs(n: int) -> np.ndarray:
+    """The corners of the cube [-1, 1]^n, (2^n, n)."""
+    return np.array(list(itertools.product([1.0, -1.0], repeat=n)))
+
+
 def directions(case: Attacked) -> Any:
     """Unit vectors of the attack norm, (m, d): corners of the ball, the steepest ones at x, the instance's own."""
     d = len(case.x)
-    signs = np.array(list(itertools.product([1.0, -1.0], repeat=d)))
-    axes = np.concatenate([np.eye(d), -np.eye(d)])
-    corners = {"linf": signs, "l1": axes, "l2": np.concatenate([axes, signs / math.sqrt(d)])}[case.norm]
+    cube, axes = signs(d), np.concatenate([np.eye(d), -np.eye(d)])
+    corners = {"linf": cube, "l1": axes, "l2": np.concatenate([axes, cube / math.sqrt(d)])}[case.norm]
     found = [steepest(row, case.norm) for row in (*case.margins, case.gradient, case.step)]
     along = reals.real(case.step)
     if (along != 0).any() and case.norm != "l2":

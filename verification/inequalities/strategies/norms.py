@@ -72,7 +72,9 @@ class Case:
 
     def evaluator(self) -> Evaluator:
         """The package's evaluator at these numbers; outside the bound's assumptions there is none."""
-        assume(self.gamma > 0 and 0 < self.delta < 1 and all(rho > 0 for rho in self.norms.rho or ()))
+        slopes = self.norms.rho or ()
+        assume(self.gamma > 0 and 0 < self.delta < 1 and all(rho > 0 for rho in slopes))
+        assume(assumptions.HOMOGENEOUS not in self.formula.assumptions or all(rho <= 1 for rho in slopes))
         measured = self.norms.measurements()
         setting = assumptions.Setting(self.norms.n, self.norms.norm, certified=True, support=True)
         assume(not violations(self.formula, measured.architecture, setting))
@@ -109,7 +111,7 @@ class Case:
 
 
 def assume_off_ceilings(case: Case) -> None:
-    """Entry 11 rounds capacities up: at an integer, rounding decides and the bound jumps. Leaves such cases out."""
+    """Leaves out where the bound of Graf et al. jumps: it rounds capacities up, and at an integer rounding decides."""
     if not case.bound.startswith("graf"):
         return
     evaluate = case.evaluator()
