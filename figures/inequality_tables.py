@@ -46,9 +46,10 @@ def totals(record: Record) -> str:
     killed = [refuted for finding in findings for refuted in finding["mutants"].values()]
     instances = sum(finding["instances"] for finding in findings)
     undecidable, settled = (sum(finding[key] for finding in findings) for key in ("undecidable", "settled"))
+    mutated = f"{sum(killed)} of {len(killed)} mutants refuted" if killed else "no mutants were given"
     return (
         f"{len(findings)} {'inequality' if len(findings) == 1 else 'inequalities'}, {count(instances)} instances: "
-        f"{held} held, {len(findings) - held} refuted; {sum(killed)} of {len(killed)} mutants refuted. "
+        f"{held} held, {len(findings) - held} refuted; {mutated}. "
         f"Undecidable in float64: {undecidable}, of which {settled} were settled in 35 digits. Seed {record['seed']}."
     )
 

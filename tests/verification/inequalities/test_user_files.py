@@ -140,6 +140,21 @@ def test_bad_options_exit_2(run: Callable[..., Result], arguments: tuple[str, ..
     assert run(*arguments).code == 2
 
 
+def test_a_statement_may_be_a_sympy_relation(run: Callable[..., Result], paper: Callable[..., Path]) -> None:
+    source = """
+import sympy as sp
+a, b = sp.symbols("a b", nonnegative=True)
+@inequality("mine-means", sp.Le(sp.sqrt(a * b), (a + b) / 2), source="Euclid", attained=True,
+            given={"a": st.floats(0, 9), "b": st.floats(0, 9)})
+def means(a, b):
+    return reals.sqrt(a * b), (a + b) / 2
+"""
+    assert "√a √b ≤ a/2 + b/2" in run(paper(source)).out
+    latex = run(paper(source), "--latex").out
+    assert r"$\displaystyle \sqrt{a} \sqrt{b} \leq \frac{a}{2} + \frac{b}{2}$" in latex
+    assert "no mutants were given" in latex
+
+
 def test_json_is_a_record(run: Callable[..., Result], paper: Callable[..., Path], tmp_path: Path) -> None:
     found = run(paper(TRUE, FALSE), "--examples", "60", "--json", "--seed", "7")
     assert found.code == 1
