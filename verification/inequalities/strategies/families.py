@@ -152,8 +152,8 @@ def forgotten(known: dict[Any, Any], *dropped: Any) -> dict[Any, Any]:
 def scaled(layer: Affine | Convolution, factors: Any) -> Affine | Convolution:
     """A layer with each output channel times a factor in [-1, 1]: none of its norms grows.
 
-    >>> scaled(Affine(np.eye(2), np.ones(2)), np.array([0.5, -1.0])).weight.tolist()
-    [[0.5, 0.0], [0.0, -1.0]]
+    >>> scaled(Affine(np.ones((2, 2)), np.ones(2)), np.array([0.5, -1.0])).weight.tolist()
+    [[0.5, 0.5], [-1.0, -1.0]]
     """
     factors = np.broadcast_to(factors, layer.offset.shape)
     if isinstance(layer, Affine):
