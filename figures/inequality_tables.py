@@ -120,10 +120,7 @@ def markdown(record: Record) -> str:
     """
     lines = [markdown_row(HEADINGS), "|---|---|---|---:|---:|---:|---|"]
     for finding in record["findings"]:
-        identity, _, source, *rest = map(markdown_escape, _cells(finding, ""))
-        # GitHub reads | inside a formula as the next cell, and takes a backslash before punctuation away
-        formula = plain(finding["statement"]).replace("|", "\\|")
-        lines.append(markdown_row([identity, formula, source, *rest]))
+        lines.append(markdown_row(_cells(finding, plain(finding["statement"]))))
     return "\n".join([*lines, "", *(f"- {markdown_escape(remark)}" for remark in remarks(record)), ""])
 
 

@@ -87,6 +87,7 @@ def test_markdown_has_one_row_per_finding() -> None:
     rows = [line for line in inequality_tables.markdown(record(finding(), finding(id="X"))).splitlines() if "|" in line]
     assert len(rows) == 4
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert r"| L1.1-one\_two | ‖A‖₂ ≤ ‖A‖\_F | Müller & Söhne 1999 | 1234 | 1.000\* | 2/2 | held |" in rows
 
 
 @pytest.mark.parametrize("id", STATEMENTS)
