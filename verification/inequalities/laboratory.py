@@ -229,7 +229,7 @@ def examine_all(
     path: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Attack several inequalities, one process per processor.
+    """Attack several inequalities, one process per processor; in a script, call it under `if __name__ == "__main__"`.
 
     Args:
         claims: registered ones, or those of `path`.
