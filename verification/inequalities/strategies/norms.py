@@ -213,3 +213,18 @@ def cases(
         draw(st.one_of(moderate(), scales(6))),
         draw(moderate(0.9)),
     )
+
+
+EXACT = 2.0**-80
+MEASURED = 2.0**-36
+"""Norms in float64: the operator norm's upper end carries an allowance of a few hundred roundings."""
+
+SURROGATE = bounds_of("jacobian_surrogate")
+LINEAR = bounds_of("yin2019_linear_linf", "awasthi2020_linear")
+MARGIN = tuple(name for name in BOUNDS if name not in SURROGATE + LINEAR)
+PEELING = bounds_of("golowich2018_frobenius", "golowich2018_l1inf", "neyshabur2015_frobenius")
+PAC_BAYES = bounds_of("neyshabur2018_pacbayes", "xiao2023_robust_pacbayes")
+COVERS = bounds_of("bartlett2017_spectral", "graf2022_excess_capacity", "parametric_cover")
+ATTACKED = ("parametric_cover adversarial", *bounds_of("xiao2023_robust_pacbayes"), *LINEAR, *SURROGATE)
+SIDE = st.sampled_from(SIDES)
+ALL_DATA = ("X_F", "X_col", "B", "B_p", "eps")
