@@ -81,6 +81,18 @@ class Data:
         chosen = order[:count].sort().values
         return Data(self.name, self.x[chosen], self.y[chosen], self.classes, self.box, self.label)
 
+    def first_classes(self, count: int) -> Data:
+        """The samples of classes 0..count-1, in their original order.
+
+        >>> toy = Data("toy", torch.zeros(3, 2), torch.tensor([2, 0, 1]), classes=3)
+        >>> toy.first_classes(2).y.tolist(), toy.first_classes(2).classes
+        ([0, 1], 2)
+        """
+        if not 2 <= count <= self.classes:
+            raise InputError(f"{self.name}: {count} classes were asked for, but it has {self.classes}")
+        chosen = self.y < count
+        return Data(self.name, self.x[chosen], self.y[chosen], count, self.box, self.label)
+
     def digest(self) -> str:
         """SHA-256 (hex) of x and y, types and shapes: equal digests mean equal samples in equal order."""
         digest = hashlib.sha256()

@@ -35,6 +35,7 @@ class Training:
         batch_size: samples per step.
         learning_rate: peak of the one-cycle schedule.
         samples: size of the random subset that is trained on; None for all.
+        classes: only samples of the first so many classes are used, in training and after; None for all.
         seed: of first weights, subset, order and random directions.
 
     Raises:
@@ -52,6 +53,7 @@ class Training:
     batch_size: int = 128
     learning_rate: float = 3e-3
     samples: int | None = None
+    classes: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,12 +67,21 @@ class Training:
             make(self.regulariser, self.regulariser_arguments)
 
     def network(self, data: Data) -> nn.Module:
-        """The network with its first weights."""
-        return build(self.net, fitted(self.net, self.net_arguments, data), self.seed)
+        """The network with its first weights, for data with all their classes."""
+        return build(self.net, fitted(self.net, self.net_arguments, self.of_classes(data)), self.seed)
 
     def remark(self, data: Data) -> str | None:
         """What a reader must know about this regulariser on this network."""
         return None if self.regulariser is None else remark(self.regulariser, self.network(data))
+
+    def of_classes(self, data: Data) -> Data:
+        """The samples whose class the network knows."""
+        return data if self.classes is None else data.first_classes(self.classes)
+
+    def trained_on(self, training: Data) -> Data:
+        """The samples of the training set that the network sees."""
+        known = self.of_classes(training)
+        return known if self.samples is None else known.subset(self.samples, self.seed)
 
     @staticmethod
     def state_path(target: Path) -> Path:
@@ -88,7 +99,7 @@ class Training:
         """Train, or continue an interrupted training, and write the checkpoint.
 
         Args:
-            training: the training set.
+            training: the whole training set.
             held_out: samples that training does not touch, for the accuracy in the record.
             target: the checkpoint; while training lasts, its state lies beside it.
             on_epoch: called after every epoch.
@@ -100,8 +111,8 @@ class Training:
             Diverged: if the loss stops being finite; the last good epoch is then written to the checkpoint.
             InputError: for bad arguments, or a target that cannot be written.
         """
-        chosen = training if self.samples is None else training.subset(self.samples, self.seed)
-        arguments = fitted(self.net, self.net_arguments, training)
+        chosen, held_out = self.trained_on(training), self.of_classes(held_out)
+        arguments = fitted(self.net, self.net_arguments, chosen)
         network = build(self.net, arguments, self.seed)
         penalty = None if self.regulariser is None else make(self.regulariser, self.regulariser_arguments)
 

@@ -1,0 +1,44 @@
+"""Numbers of one network that claims, figures and tables of the ablation share."""
+
+from __future__ import annotations
+
+from verification.claims.experiment import Result
+
+
+def clean(result: Result) -> float:
+    """Accuracy on all held-out images, percent."""
+    return 100 * (1 - float(result.measured["generalization"]["held_out"]["error"]))
+
+
+def attacked(result: Result, norm: str, eps: float, side: str = "held_out") -> float:
+    """Accuracy under attack, percent; an upper bound of the robust accuracy of these images."""
+    found = next(row for row in result.measured[f"attacked {norm}"]["results"] if row["eps"] == eps)
+    return 100 * float(found[side]["accuracy"])
+
+
+def certified(result: Result, norm: str) -> float:
+    """Certified accuracy at the radius of the bracket, percent; a lower bound of the robust accuracy."""
+    return 100 * float(result.measured[f"verdicts {norm}"]["results"][0]["certified_accuracy"])
+
+
+def standard_gap(result: Result) -> float:
+    """Held-out minus training error, percentage points."""
+    sides = result.measured["generalization"]
+    return 100 * float(sides["held_out"]["error"] - sides["train"]["error"])
+
+
+def loss_gap(result: Result) -> float:
+    """Held-out minus training cross-entropy, nats."""
+    sides = result.measured["generalization"]
+    return float(sides["held_out"]["loss"] - sides["train"]["loss"])
+
+
+def robust_gap(result: Result, eps: float) -> float:
+    """Accuracy under ℓ2 attack on training images minus that on held-out ones, percentage points."""
+    return attacked(result, "l2", eps, "train") - attacked(result, "l2", eps)
+
+
+def bound(result: Result, name: str) -> float | None:
+    """log10 of a bound's raw fixed-class value; None if it is not finite or does not apply."""
+    row = result.measured["bounds"]["rows"].get(name)
+    return None if row is None else row["fixed_class"]
