@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch.nn import functional
 from bounds.errors import InputError
 from bounds.inputs import Data
 from bounds.inputs.files import atomic_write
-from verification.training.regularisers.penalty import Regulariser
+from verification.training.regularisers.penalty import Regulariser, Shared, WarmStart
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def train(
         learning_rate: peak of the one-cycle schedule.
         seed: seed of the shuffling and of the regulariser's random directions and starts.
         state: file that is written after every epoch; if it is there, training continues from it, with the same
-            result as if it had never stopped.
+            result as if it had never stopped. A regulariser with warm starts adds a float32 copy of the inputs' size.
         progress: called with (epochs done, epochs).
         on_epoch: called with (epoch, counted from 1, and its means).
 
@@ -126,6 +126,11 @@ class _Job:
         self.generator = torch.Generator().manual_seed(seed)
         self.optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
         steps = max(2, epochs * math.ceil(len(y) / batch_size))
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        # the loss wants batch-norm's batch statistics, the penalty its running ones
+        self.shares = not any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in network.modules())
+        # one direction per sample
+        self.directions = regulariser.start(x, self.generator) if _is_warm(regulariser) else None
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, max_lr=learning_rate, total_steps=steps)
         self.fingerprint = ""
 
@@ -133,29 +138,39 @@ class _Job:
         """One pass over the data."""
         totals = torch.zeros(3, dtype=torch.float64)
         for batch in torch.randperm(len(self.y), generator=self.generator).split(self.batch_size):
-            totals += len(batch) * self._step(self.x[batch], self.y[batch])
+            totals += len(batch) * self._step(batch)
         if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
             raise Diverged("a parameter is not finite; lower the learning rate or the strength")
         return Epoch(*(totals / len(self.y)).tolist())
 
-    def _step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One step; loss, penalty and accuracy on the batch."""
-        logits = self.network(x)
+    def _step(self, batch: Tensor) -> Tensor:
+        """One step on the samples of these indices; loss, penalty and accuracy there."""
+        x, y = self.x[batch], self.y[batch]
+        network = Shared(self.network, x) if self.regulariser is not None and self.shares else self.network
+        logits = network(x)
         loss = functional.cross_entropy(logits, y)
-        penalty = torch.zeros(())
-        if self.regulariser is not None:
-            penalty = self.regulariser(self.network, x, y, self.generator)
+        penalty = self._penalty(network, x, y, batch)
         objective = loss + self.strength * penalty
         if not bool(objective.isfinite()):
             raise Diverged(
                 f"loss {loss.item():.3g}, penalty {penalty.item():.3g}; lower the learning rate or the strength"
             )
         self.optimiser.zero_grad()
-        objective.backward()
+        # not in the batch, which a shared evaluation has made a leaf
+        objective.backward(inputs=self.parameters)
         self.optimiser.step()
         self.schedule.step()
         hits = (logits.argmax(dim=1) == y).double().mean()
         return torch.stack([loss.detach().double(), penalty.detach().double(), hits])
+
+    def _penalty(self, network: nn.Module, x: Tensor, y: Tensor, batch: Tensor) -> Tensor:
+        """The regulariser on the batch; with a warm start, from the directions that these samples had last."""
+        if self.regulariser is None:
+            return torch.zeros(())
+        if self.directions is None or not isinstance(self.regulariser, WarmStart):
+            return self.regulariser(network, x, y, self.generator)
+        penalty, self.directions[batch] = self.regulariser.visit(network, x, y, self.directions[batch])
+        return penalty
 
     def save(self, path: Path, history: list[Epoch]) -> None:
         """Write everything that the next epoch depends on; all of it or nothing."""
@@ -166,6 +181,7 @@ class _Job:
             "schedule": {name: value for name, value in self.schedule.state_dict().items() if _is_plain(value)},
             "generator": self.generator.get_state(),
             "history": [asdict(epoch) for epoch in history],
+            "directions": self.directions,
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,9 +204,14 @@ class _Job:
             self.optimiser.load_state_dict(content["optimiser"])
             self.schedule.load_state_dict(content["schedule"])
             self.generator.set_state(content["generator"])
+            self.directions = content.get("directions")
             return [Epoch(**epoch) for epoch in content["history"]]
         except (RuntimeError, KeyError, EOFError, OSError) as error:
             raise InputError(f"{path}: damaged, or not the state of a training; delete it") from error
+
+
+def _is_warm(regulariser: Regulariser | None) -> TypeGuard[WarmStart]:
+    return isinstance(regulariser, WarmStart) and regulariser.warm
 
 
 def _is_plain(value: object) -> bool:

@@ -24,7 +24,7 @@ from verification.training.regularisers.jacobian_l1 import JacobianL1
 from verification.training.regularisers.jacobian_operator import JacobianOperator
 from verification.training.regularisers.logit_pairing import LogitPairing
 from verification.training.regularisers.margin_jacobian import MarginJacobian
-from verification.training.regularisers.penalty import frozen_statistics
+from verification.training.regularisers.penalty import Shared, frozen_statistics
 from verification.training.regularisers.trades import Trades
 
 CONVERGED = 300  # power steps
@@ -133,6 +133,60 @@ def test_parameter_gradient_against_finite_differences(name, case):
     penalty = value(regulariser, model, x, y)
     slack = {"rtol": 2e-3, "atol": 1e-4, "step": 1e-4} if "hessian" in name else {}
     assert_gradient(model, penalty, lambda: mean(oracle, model, x, y), **slack)
+
+
+def curvatures(model, x, y, v):
+    """|v^T H v| of each sample, dense."""
+    sides = zip(x, y, v, strict=True)
+    return [
+        abs(d @ dense_hessian(model, s, int(label)) @ d)
+        for s, label, d in ((s, label, d.numpy()) for s, label, d in sides)
+    ]
+
+
+def test_one_product_at_kept_directions_and_its_gradient():
+    model, x, y = drawn("tanh", 3, 1)
+    regulariser = HessianOperator()
+    v = regulariser.start(x, torch.Generator().manual_seed(0))
+    assert torch.allclose(v.norm(dim=1), torch.ones(3).double())
+    penalty, turned = regulariser.visit(model, x, y, v)
+    assert not turned.requires_grad
+    for sample, label, before, after in zip(x, y, v, turned, strict=True):
+        product = dense_hessian(model, sample, int(label)) @ before.numpy()
+        assert after.numpy() == pytest.approx(product / np.linalg.norm(product), rel=1e-4, abs=1e-6)
+
+    def oracle():
+        return np.mean(curvatures(model, x, y, v))
+
+    assert penalty.item() == pytest.approx(oracle(), rel=1e-5)
+    assert_gradient(model, penalty, oracle, rtol=2e-3, atol=1e-4, step=1e-4)
+
+
+def test_a_kept_direction_reaches_the_norm_while_the_network_learns():
+    """One product per visit: each epoch is a power step, though the network has moved since."""
+    model, x, y = networks.mlp(1, "tanh", inputs=16).double(), networks.inputs(12, (16,), 0), torch.arange(12) % 3
+    regulariser = HessianOperator()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    v = regulariser.start(x, torch.Generator().manual_seed(0))
+    for _ in range(8):
+        penalty, v = regulariser.visit(model, x, y, v)
+        optimiser.zero_grad()
+        (nn.functional.cross_entropy(model(x), y) + 0.1 * penalty).backward()
+        optimiser.step()
+    exact = mean(DENSE["hessian operator"][1], model, x, y)
+    kept = regulariser.visit(model, x, y, v)[0].item()
+    cold = [value(HessianOperator(1), model, x, y, seed).item() for seed in range(5)]
+    assert 0.9 * exact <= kept <= exact * (1 + 1e-6)
+    assert max(cold) < 0.9 * exact
+
+
+def test_a_direction_without_curvature_is_kept():
+    """0 would stay 0 for ever."""
+    model, x, y = drawn("tanh", 3, 1)
+    torch.nn.init.zeros_(model[-1].weight)
+    v = HessianOperator().start(x, torch.Generator().manual_seed(0))
+    penalty, after = HessianOperator().visit(model, x, y, v)
+    assert penalty.item() == 0 and torch.equal(after, v)
 
 
 OPERATORS = {
@@ -330,6 +384,21 @@ SMALL = [
     Trades("l2", 0.1),
     LogitPairing("linf", 0.1),
 ]
+
+
+@pytest.mark.parametrize("regulariser", SMALL, ids=repr)
+@pytest.mark.parametrize("case", CASES)
+def test_an_evaluation_shared_with_the_loss_changes_nothing(case, regulariser):
+    model, x, y = drawn(case, 5, 0)
+    parameters, found = list(model.parameters()), []
+    for network in (model, Shared(model, x)):
+        penalty = value(regulariser, network, x, y)
+        objective = nn.functional.cross_entropy(network(x), y) + penalty
+        found.append((penalty, torch.autograd.grad(objective, parameters)))
+    (alone, gradients), (shared, others) = found
+    assert shared.item() == pytest.approx(alone.item(), rel=1e-12)
+    for gradient, other in zip(gradients, others, strict=True):
+        assert torch.allclose(gradient, other, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("regulariser", SMALL, ids=repr)

@@ -11,6 +11,7 @@ from bounds.inputs import Data, load_checkpoint, load_data, save_checkpoint
 from tests.verification import networks
 from verification.training.networks import FACTORIES, build
 from verification.training.regularisers.adversarial import Adversarial
+from verification.training.regularisers.hessian_operator import HessianOperator
 from verification.training.regularisers.jacobian_frobenius import JacobianFrobenius
 from verification.training.regularisers.jacobian_l1 import JacobianL1
 from verification.training.trainer import Diverged, train
@@ -32,8 +33,8 @@ def accuracy(network, data):
         return sum(int((network(x).argmax(1) == y).sum()) for x, y in data.batches(512, torch.float32)) / len(data)
 
 
-def toy(n=60):
-    x = networks.inputs(n, (4,), 0).float()
+def toy(n=60, inputs=4):
+    x = networks.inputs(n, (inputs,), 0).float()
     return Data("toy", x, (x[:, 0] > x[:, 1]).long() + (x[:, 2] > 0.8).long(), 3, (0.0, 1.0))
 
 
@@ -54,7 +55,9 @@ def test_mnist_is_learned_from_a_tenth(data_folder):
     assert accuracy(network, load_data("mnist", split="test", data_dir=data_folder).subset(2000, 0)) >= 0.93
 
 
-@pytest.mark.parametrize("regulariser", [None, JacobianFrobenius(), JacobianFrobenius(1), JacobianL1()])
+@pytest.mark.parametrize(
+    "regulariser", [None, JacobianFrobenius(), JacobianFrobenius(1), JacobianL1(), HessianOperator()]
+)
 def test_equal_seeds_give_equal_weights(regulariser):
     weights = []
     for seed in (0, 0, 1):
@@ -124,13 +127,16 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("regulariser", [None, JacobianFrobenius(1), Adversarial("linf", 0.1, steps=2)])
+@pytest.mark.parametrize("middle", [nn.BatchNorm1d, nn.Identity])  # with and without an evaluation of its own
+@pytest.mark.parametrize(
+    "regulariser", [None, JacobianFrobenius(1), Adversarial("linf", 0.1, steps=2), HessianOperator()], ids=repr
+)
 @pytest.mark.parametrize("killed_after", [1, 3])
-def test_a_killed_training_ends_where_an_uninterrupted_one_does(regulariser, killed_after, tmp_path):
+def test_a_killed_training_ends_where_an_uninterrupted_one_does(regulariser, killed_after, middle, tmp_path):
     def model():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+            return nn.Sequential(nn.Linear(4, 6), middle(6), nn.ReLU(), nn.Linear(6, 3))
 
     how = {"regulariser": regulariser, "strength": 0.01, "epochs": 4, "batch_size": 16, "seed": 7}
     whole = model()
@@ -150,6 +156,26 @@ def test_a_killed_training_ends_where_an_uninterrupted_one_does(regulariser, kil
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     )
+
+
+def test_directions_are_kept_between_epochs_for_each_sample():
+    """With them one product per step reaches the norm; the strength 0 only measures it."""
+    found = {}
+    for warm in (True, False):
+        network, data = networks.mlp(0, "tanh", inputs=12), toy(60, 12)
+        how = {"strength": 0.0, "epochs": 12, "batch_size": 16, "learning_rate": 1e-3}
+        history = train(network, data, regulariser=HessianOperator(1, warm), **how)
+        exact = HessianOperator(200)(network, data.x, data.y, torch.Generator().manual_seed(0)).item()
+        found[warm] = history[-1].penalty / exact
+    assert found[False] < 0.9 < found[True] < 1.05
+
+
+@pytest.mark.parametrize(("middle", "evaluations"), [(nn.Identity, 1), (nn.BatchNorm1d, 2)])
+def test_loss_and_penalty_share_an_evaluation_unless_batch_norm_tells_them_apart(middle, evaluations):
+    network, calls = nn.Sequential(nn.Linear(4, 6), middle(6), nn.Tanh(), nn.Linear(6, 3)), []
+    network.register_forward_hook(lambda *_: calls.append(None))
+    train(network, toy(), regulariser=JacobianFrobenius(), strength=0.01, epochs=1, batch_size=20)
+    assert len(calls) == 3 * evaluations
 
 
 def test_a_state_of_another_training_is_refused(tmp_path):

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from bounds.errors import InputError
-from verification.training.regularisers.penalty import frozen_statistics, power_vectors, stretch
+from verification.training.regularisers.penalty import frozen_statistics, power_vectors, random_directions, stretch
 
 
 @dataclass(frozen=True)
 class DataSpectral:
     """Mean over the batch of σ_1(J(x))²/2, (logits / input units)², from power steps; a lower bound of it.
 
-    The singular vectors are frozen, which leaves the gradient of σ_1² as it is where they have converged.
+    The singular vectors are frozen, which leaves the gradient of σ_1² as it is where they have converged. They start
+    at random in every step: kept between epochs they lag behind a penalty that shrinks J along them, and a training
+    on one step from there left a larger σ_1 than one from a random start.
 
     Attributes:
         steps: power steps from a random start.
@@ -37,7 +39,7 @@ class DataSpectral:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The penalty, a scalar differentiable in the parameters; the labels are not used."""
-        u, v = power_vectors(network, x, 2, 2, self.steps, generator)
+        u, v = power_vectors(network, x, random_directions(x, 2, generator), 2, 2, self.steps)
         return stretch(network, x, u, v).square().mean() / 2
 
 
@@ -71,7 +73,7 @@ class DataSpectralDistance:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The penalty, a scalar differentiable in the parameters; the labels are not used."""
-        _, v = power_vectors(network, x, 2, 2, self.steps, generator)
+        _, v = power_vectors(network, x, random_directions(x, 2, generator), 2, 2, self.steps)
         with frozen_statistics(network):
             moved = network(x + self.eps * v) - network(x)
         distance: Tensor = moved.square().sum() / (2 * len(x))

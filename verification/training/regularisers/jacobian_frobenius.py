@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bounds.measure.pr_norm import vector_norms
-from verification.training.regularisers.penalty import jacobian_products, unit_vectors
+from verification.training.regularisers.penalty import evaluate, jacobian_products, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,14 @@ class JacobianFrobenius:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The penalty, a scalar differentiable in the parameters; the labels are not used."""
-        directions = unit_vectors(network, x)
+        leaf, logits = evaluate(network, x)
+        directions = unit_vectors(logits)
         scale = 1.0
         if self.projections is not None:
             classes = directions.shape[2]
             noise = torch.randn(self.projections, len(x), classes, dtype=x.dtype, generator=generator)
             directions, scale = functional.normalize(noise, dim=2), classes / self.projections
-        rows = [product.flatten(1) for product in jacobian_products(network, x, directions)]
+        rows = [product.flatten(1) for product in jacobian_products(leaf, logits, directions)]
         if self.squared:
             return scale * torch.stack([row.square().sum() for row in rows]).sum() / len(x)
         return math.sqrt(scale) * vector_norms(torch.cat(rows, dim=1), 2, 1).mean()

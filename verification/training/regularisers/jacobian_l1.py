@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from verification.training.regularisers.penalty import jacobian_products, unit_vectors
+from verification.training.regularisers.penalty import evaluate, jacobian_products, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -22,5 +22,6 @@ class JacobianL1:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The penalty, a scalar differentiable in the parameters; labels and generator are not used."""
-        products = jacobian_products(network, x, unit_vectors(network, x))
+        leaf, logits = evaluate(network, x)
+        products = jacobian_products(leaf, logits, unit_vectors(logits))
         return torch.stack([product.abs().sum() for product in products]).sum() / len(x)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bounds.errors import InputError, unknown_name
 from verification.attack_set import NORMS
-from verification.training.regularisers.penalty import power_vectors, stretch
+from verification.training.regularisers.penalty import power_vectors, random_directions, stretch
 
 
 @dataclass(frozen=True)
@@ -47,5 +47,6 @@ class JacobianOperator:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The penalty, a scalar differentiable in the parameters; the labels are not used."""
-        u, v = power_vectors(network, x, NORMS[self.norm][0], self.r, self.steps, generator)
+        p = NORMS[self.norm][0]
+        u, v = power_vectors(network, x, random_directions(x, p, generator), p, self.r, self.steps)
         return stretch(network, x, u, v).mean()

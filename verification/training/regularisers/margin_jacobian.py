@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bounds.errors import unknown_name
 from bounds.measure.pr_norm import vector_norms
 from verification.attack_set import NORMS
-from verification.training.regularisers.penalty import jacobian_rows
+from verification.training.regularisers.penalty import evaluate, jacobian_products
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,20 @@ class MarginJacobian:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The penalty, a scalar differentiable in the parameters; the generator is not used."""
-        rows = jacobian_rows(network, x)
-        differences = rows - rows[torch.arange(len(y)), y][:, None]
-        return vector_norms(differences, NORMS[self.norm][1], 2).amax(dim=1).mean()
+        leaf, logits = evaluate(network, x)
+        products = jacobian_products(leaf, logits, _differences(y, logits.shape[1]).to(logits))
+        norms = [vector_norms(product.flatten(1), NORMS[self.norm][1], 1) for product in products]
+        return torch.stack(norms).amax(dim=0).mean()
+
+
+def _differences(y: Tensor, classes: int) -> Tensor:
+    """e_k - e_y for every sample and other class k, (classes - 1, n, classes).
+
+    >>> _differences(torch.tensor([1]), 3)
+    tensor([[[ 1, -1,  0]],
+    <BLANKLINE>
+            [[ 0, -1,  1]]])
+    """
+    one_hot = torch.eye(classes, dtype=torch.int64)
+    others = torch.arange(classes - 1)[:, None]
+    return one_hot[others + (others >= y)] - one_hot[y]
