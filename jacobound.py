@@ -10,6 +10,7 @@ from bounds.commands import catalogue
 from figures.commands import demo, evaluate
 from figures.falsify_command import falsify
 from figures.figures_command import figures
+from figures.reproduce_command import reproduce
 from figures.train_command import train
 from figures.verify_command import verify
 
@@ -25,6 +26,7 @@ app.command()(evaluate)
 app.command()(verify)
 app.command()(falsify)
 app.command()(train)
+app.command()(reproduce)
 app.command()(figures)
 app.command()(catalogue)
 app.command()(demo)

@@ -61,7 +61,8 @@ CASES = (
     # one row less: the label's own difference is 0
     Case("margin-Jacobian, exact", "margin-jacobian", floor=CLASSES, limit=1.35 * JACOBIAN_FLOOR),
     Case("Jacobian Frobenius², one projection", "jacobian-frobenius", {"projections": 1}, floor=2, limit=3.5),
-    Case("Hessian operator norm, one product", "hessian-operator", activation="tanh", floor=4, limit=5),
+    Case("Hessian operator norm, one product", "hessian-operator", {"warm": True}, "tanh", floor=4, limit=5),
+    Case("Hessian operator norm, random starts", "hessian-operator", activation="tanh"),
     Case("PGD-10", "adversarial", PGD, floor=(2 * PGD_STEPS + 3 + 3) / 3, limit=13),
     Case("TRADES-10", "trades", PGD),
     Case("data-dependent spectral, one power step", "data-spectral", {"steps": 1}),

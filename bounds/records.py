@@ -11,7 +11,14 @@ from bounds.errors import InputError
 from bounds.inputs.files import atomic_write
 
 VERSIONS = dict.fromkeys(
-    ("jacobound-evaluation", "jacobound-verification", "jacobound-alignment", "jacobound-inequalities"), 1
+    (
+        "jacobound-evaluation",
+        "jacobound-verification",
+        "jacobound-alignment",
+        "jacobound-inequalities",
+        "jacobound-reproduction",
+    ),
+    1,
 )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
+from typing import Any
 
 from bounds import catalogue, records
 from bounds.catalogue.describe import to_markdown
 from bounds.catalogue.entry import Bound, Entry
-from figures import inequality_tables
+from figures import inequality_tables, reproduction_tables
+from figures.chart_figure import chart_caption
 from verification.attack_set import NORMS
 from verification.certify.certifier import ROUTES
 from verification.surrogates import SURROGATES
@@ -24,7 +26,41 @@ RESULTS = FOLDER.parent / "results"
 def pages() -> dict[str, str]:
     """Page texts by path under docs/."""
     bounds = {f"bounds/{name}": text for name, text in bound_pages().items()}
-    return bounds | {"verification.md": verification_page(), "inequalities.md": inequalities_page()}
+    own = {"verification.md": verification_page(), "inequalities.md": inequalities_page()}
+    return bounds | own | paper_pages()
+
+
+def paper_pages() -> dict[str, str]:
+    """What the reproductions found, a page per committed record and an index."""
+    found = {path.parent.name: records.read(path) for path in sorted(RESULTS.glob("*/record.json"))}
+    index = ["# Reproduced papers", "", "| paper | preset | seeds | claims |", "|---|---|---|---|"]
+    for name, record in found.items():
+        counts = reproduction_tables.verdict_counts(record)
+        paper = f"[{record['paper']['title']}]({name}.md)"
+        index.append(f"| {paper} | {record['preset']} | {len(record['seeds'])} | {counts} |")
+    pages = {f"{name}.md": paper_page(name, record) for name, record in found.items()}
+    pages["index.md"] = "\n".join(index) + "\n"
+    return {f"papers/{name}": text for name, text in pages.items()}
+
+
+def paper_page(name: str, record: dict[str, Any]) -> str:
+    """One reproduction: how it was made, figures, claims, tables, cuts and what is missing."""
+    where = f"results/{name}"
+    lines = [f"# {record['paper']['title']}", "", record["paper"]["reference"], "", "```", record["command"], "```", ""]
+    versions = ", ".join(f"{key} {version}" for key, version in record["versions"].items())
+    lines += [f"Record, figures and report: [{where}](../../{where}). Made with {versions}.", ""]
+    for chart in record["charts"]:
+        picture = f"../../{where}/figures/{record['paper']['key']}-{chart['name']}.png"
+        lines += [f"## {chart['what'].capitalize()}", "", f"![{chart['what']}]({picture})", ""]
+        lines += [chart_caption(chart, record["seeds"]), ""]
+    for title, key in (("What was made smaller", "cuts"), ("What could not be reproduced", "not_reproduced")):
+        lines += [f"## {title}", "", *(f"- {sentence}" for sentence in record[key]), ""]
+    tables = reproduction_tables.sheets(record)
+    lines += ["## Claims", "", tables.pop("claims").markdown(), "### Conditions and remarks", ""]
+    lines += [
+        f"- {claim['statement']} {' '.join(reproduction_tables.claim_notes(claim))}" for claim in record["claims"]
+    ]
+    return "\n".join([*lines, "", "## Tables", "", *(sheet.markdown() for sheet in tables.values())])
 
 
 def inequalities_page() -> str:
@@ -93,6 +129,7 @@ def page(entry: Entry) -> str:
 def main() -> None:
     """Write the pages."""
     for name, text in pages().items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(text, encoding="utf-8")
 
 

@@ -6,13 +6,16 @@ import base64
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from figures import numbers, tables, verification_tables
 from figures.rows import Record, norm_title, of_format, reading_order, set_title, surrogate_title, target_title
 from figures.scatter_figure import most_mixed
 from figures.verifications import by_norm, caption
 from figures.write import make_figures, render, write_bytes
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,15 +36,7 @@ def report(records: Sequence[Record], title: str = "Bounds and robustness") -> s
     >>> "<h1>Empty</h1>" in report([], "Empty")
     True
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment()
     environment.filters |= {
         "count": numbers.count,
         "decimal": numbers.decimal,
@@ -74,7 +69,7 @@ def report(records: Sequence[Record], title: str = "Bounds and robustness") -> s
             }
             for verification in verifications
         ],
-        figures={name: _embedded(figure) for name, figure in make_figures(records).items()},
+        figures={name: embedded(render(figure, "svg")) for name, figure in make_figures(records).items()},
         alts={"bounds": _bounds_in_words(evaluations), "layers": _layers_in_words(evaluations)}
         | {"verdicts": _verdicts_in_words(verifications), "scatter": _scatter_in_words(verifications)}
         | {"surrogates": _surrogates_in_words(verifications), "attack-images": _images_in_words(verifications)},
@@ -99,9 +94,21 @@ def write_report(records: Sequence[Record], path: str | os.PathLike[str]) -> Pat
     return target
 
 
-def _embedded(figure: Any) -> dict[str, Any]:
-    """The figure as a data address, with its natural size in CSS pixels."""
-    image = render(figure, "svg")
+def template_environment() -> jinja2.Environment:
+    """The templates of all reports; whatever a record says is escaped."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def embedded(image: bytes) -> dict[str, Any]:
+    """An SVG image as a data address, with its natural width in CSS pixels."""
     width = image.split(b'width="', 1)[1].split(b"pt", 1)[0]
     return {
         "address": "data:image/svg+xml;base64," + base64.b64encode(image).decode(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +21,18 @@ TARGETS = {
 PARTS = {
     "jacobound-evaluation": ("model", "data", "settings", "layers", "rows"),
     "jacobound-verification": ("model", "data", "settings", "notes", "results", "dominance", "examples"),
-}
+    "jacobound-reproduction": (
+        "paper", "preset", "command", "versions", "seeds", "seconds", "workers", "cuts", "not_reproduced", "nets",
+        "claims", "charts", "tables",
+    ),
+}  # fmt: skip
+CLAIM_PARTS = (
+    "key", "statement", "source", "quantity", "values", "mean", "interval", "direction", "threshold", "verdict",
+    "conditions", "remark",
+)  # fmt: skip
+CHART_PARTS = ("name", "what", "caption", "share_y", "panels")
+TABLE_PARTS = ("name", "caption", "columns", "rows")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RESULT_PARTS = (
     "norm", "eps", "samples", "failed", "clean_loss", "accuracy", "attack_loss", "upper_loss", "attacked_accuracy",
     "certified_accuracy", "robust_risk_bound", "surrogates", "values", "witnesses",
@@ -65,9 +78,55 @@ def check_record(record: Record, name: str) -> Record:
     lacking = [key for key in PARTS.get(record["format"], ()) if key not in record]
     if not lacking and record["format"] == "jacobound-verification":
         lacking = [key for key in RESULT_PARTS if any(key not in result for result in record["results"])]
+    if not lacking and record["format"] == "jacobound-reproduction":
+        lacking = _lacking_of_reproduction(record, name)
     if lacking:
         raise InputError(f"{name}: a damaged record: it lacks {', '.join(lacking)}")
     return record
+
+
+def _lacking_of_reproduction(record: Record, name: str) -> list[str]:
+    """What claims, charts and tables lack; names that are no file names are refused, as files are named after them."""
+    parts = {
+        "claims": CLAIM_PARTS,
+        "charts": CHART_PARTS,
+        "tables": TABLE_PARTS,
+        "paper": ("key", "title", "reference"),
+    }
+    held = {kind: [record["paper"]] if kind == "paper" else record[kind] for kind in parts}
+    lacking = [key for kind, keys in parts.items() for key in keys if any(key not in each for each in held[kind])]
+    names = [] if lacking else [record["paper"]["key"], record["preset"]]
+    names += [] if lacking else [each["name"] for kind in ("charts", "tables") for each in record[kind]]
+    for bad in names:
+        if not FILE_NAME.fullmatch(str(bad)):
+            raise InputError(f"{name}: a damaged record: {bad!r} cannot be part of a file name")
+    return lacking
+
+
+def student_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and Student's two-sided 95 % interval of the mean, of one number per seed; one number gives itself.
+
+    >>> [round(number, 3) for number in student_interval([1.0, 2.0, 3.0])], student_interval([4.0])
+    ([2.0, -0.484, 4.484], (4.0, 4.0, 4.0))
+    """
+    from scipy.special import stdtrit
+
+    mean, n = math.fsum(values) / len(values), len(values)
+    if n == 1:
+        return mean, mean, mean
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = float(stdtrit(n - 1, 0.975)) * deviation / math.sqrt(n)
+    return mean, mean - half, mean + half
+
+
+def seed_list(seeds: Sequence[int]) -> str:
+    """Seeds in few characters.
+
+    >>> seed_list([0, 1, 2, 3]), seed_list([0, 7, 8]), seed_list([5])
+    ('0–3', '0, 7, 8', '5')
+    """
+    run = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))) if seeds else False
+    return f"{seeds[0]}–{seeds[-1]}" if run and len(seeds) > 1 else ", ".join(map(str, seeds))
 
 
 def row_key(row: Record) -> tuple[str, str, str]:

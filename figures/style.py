@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bounds.errors import unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE_SHEET = Path(__file__).parent / "styles" / "jacobound.mplstyle"
+SHEETS = Path(__file__).parent / "styles"
+STYLE_SHEET = SHEETS / "jacobound.mplstyle"
+TYPEFACE = ("font.family", "font.serif", "font.sans-serif", "mathtext.fontset")
 
 INK = "#222222"
 GREY = "#767676"
@@ -27,17 +33,102 @@ TEXT_SIZE, SMALL_TEXT = 7.5, 6.5  # points; nothing is smaller
 CAPTION_LINE = 0.13  # inches
 
 
-def style() -> AbstractContextManager[None]:
+@dataclass(frozen=True)
+class Venue:
+    """Where figures are printed: how wide they may be there; the sheet of the same name holds fonts and sizes.
+
+    Attributes:
+        name: of the style and of its sheet, which is laid over the base sheet.
+        width: of the text, in inches.
+        column: width of a chart with a single panel, in inches.
+        panel: the least width of a panel with its labels, in inches; it decides how many stand side by side.
+        height: of the page, for figures that must fill it; None where a figure is as tall as it needs.
+        margin: left free inside that page, in inches.
+    """
+
+    name: str
+    width: float
+    column: float
+    panel: float
+    height: float | None = None
+    margin: float = 0.0
+
+    @property
+    def sheet(self) -> Path:
+        """The style sheet to lay over the base sheet."""
+        return SHEETS / f"{self.name}.mplstyle"
+
+
+SCREEN = Venue("screen", width=7.2, column=6.4, panel=2.1)
+PAGE = Venue("page", width=6.77, column=5.6, panel=2.0)  # between the margins of the report's A4 pages
+VENUES = {
+    venue.name: venue
+    for venue in (
+        Venue("neurips", width=5.5, column=5.5, panel=1.75),
+        Venue("icml", width=6.75, column=3.25, panel=1.75),
+        Venue("jmlr", width=6.0, column=6.0, panel=1.9),
+        Venue("slides", width=40 / 3, column=40 / 3, panel=3.9, height=7.5, margin=0.4),
+    )
+}
+
+_typeface: ContextVar[Venue | None] = ContextVar("typeface", default=None)
+
+
+def find_venue(name: str) -> Venue:
+    """The venue of a name.
+
+    Raises:
+        InputError: there is none; the nearest name is suggested.
+
+    >>> find_venue("icml").column
+    3.25
+    """
+    if name not in VENUES:
+        raise unknown_name("style", name, VENUES)
+    return VENUES[name]
+
+
+def style(venue: Venue | None = None) -> AbstractContextManager[None]:
     """The style as a context; figures made inside it do not touch matplotlib's global settings.
+
+    Args:
+        venue: whose fonts and sizes to use; without one, those of the base sheet (in the typeface of `typeface_of`).
 
     >>> import matplotlib
     >>> with style():
     ...     matplotlib.rcParams["pdf.fonttype"]
     42
+    >>> with style(VENUES["slides"]):
+    ...     matplotlib.rcParams["xtick.labelsize"]
+    14.0
     """
+    import matplotlib
     import matplotlib.style
 
-    return matplotlib.style.context(STYLE_SHEET)  # type: ignore[arg-type, unused-ignore]
+    sheets: list[Any] = [STYLE_SHEET]
+    chosen = _typeface.get()
+    if venue is not None:
+        sheets.append(venue.sheet)
+    elif chosen is not None:
+        own: Any = matplotlib.rc_params_from_file(chosen.sheet, use_default_template=False)
+        sheets.append({key: own[key] for key in TYPEFACE if key in own})
+    return matplotlib.style.context(sheets)
+
+
+@contextmanager
+def typeface_of(venue: Venue | None) -> Iterator[None]:
+    """Figures that lay themselves out for the sizes of the base sheet get the fonts of a venue, but not its sizes.
+
+    >>> import matplotlib
+    >>> with typeface_of(VENUES["icml"]), style():
+    ...     matplotlib.rcParams["font.family"][0], matplotlib.rcParams["font.size"]
+    ('STIXGeneral', 8.0)
+    """
+    before = _typeface.set(venue)
+    try:
+        yield
+    finally:
+        _typeface.reset(before)
 
 
 def layer_colours(count: int) -> list[str]:
@@ -67,7 +158,7 @@ def text_colour(background: str) -> str:
 
 
 @cache
-def text_width(text: str, size: float = TEXT_SIZE) -> float:
+def text_width(text: str, size: float = TEXT_SIZE, family: str | tuple[str, ...] = "DejaVu Sans") -> float:
     """Width of a text in inches.
 
     >>> 0.15 < text_width("risk", 7.5) < 0.25
@@ -76,7 +167,7 @@ def text_width(text: str, size: float = TEXT_SIZE) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties(family="DejaVu Sans", size=size)
+    font = FontProperties(family=family if isinstance(family, str) else list(family), size=size)
     return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
@@ -118,7 +209,7 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
     return [round(p, 9) for p in placed]
 
 
-def fold(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
+def fold(text: str, width: float, size: float = TEXT_SIZE, family: str | tuple[str, ...] = "DejaVu Sans") -> list[str]:
     """A text on lines of at most `width` inches, broken at spaces; a longer word keeps a line of its own.
 
     >>> fold("every surrogate of the robust loss", 1.2)
@@ -127,7 +218,7 @@ def fold(text: str, width: float, size: float = TEXT_SIZE) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and text_width(longer, size) > width:
+        if lines[-1] and text_width(longer, size, family) > width:
             lines.append(word)
         else:
             lines[-1] = longer

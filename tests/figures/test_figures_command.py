@@ -11,6 +11,7 @@ import pytest
 
 import jacobound
 from tests.figures.examples import evaluation
+from tests.figures.reproductions import charts, reproduction
 from tests.figures.verifications import hostile, verification
 
 SMALL = {"radii": {"l2": (0.1, 0.2)}, "samples": 20, "shape": (1, 4, 4)}
@@ -41,6 +42,7 @@ def test_all_figures_are_drawn_from_records_alone(
     assert code == 0
     names = ("bounds", "layers", "verdicts", "scatter", "surrogates", "attack-images")
     expected = [str(out / f"{name}.{suffix}") for name in names for suffix in ("pdf", "png")]
+    expected.append(str(out / "captions.md"))
     assert printed.splitlines() == expected
     assert sorted(map(str, out.iterdir())) == sorted(expected)
 
@@ -101,3 +103,33 @@ def test_bad_arguments_are_one_line_and_exit_code_2(
     assert code == 2
     assert message in complaint
     assert complaint.count("\n") == 1
+
+
+def test_charts_and_tables_of_a_reproduction_are_listed_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = reproduction() | {"charts": charts()[:2]}
+    path = saved(tmp_path / "r.json", record)
+    code, printed, _ = run(capsys, monkeypatch, path, "--list")
+    names = ["wu2024-surrogates", "wu2024-accuracy", "wu2024-methods", "wu2024-claims"]
+    assert code == 0 and [shown.split()[0] for shown in printed.splitlines()] == names
+    out = tmp_path / "out"
+    code, _, _ = run(capsys, monkeypatch, path, "--out", out, "--style", "icml")
+    found = {f"{name}.{suffix}" for name in names[:2] for suffix in ("pdf", "png")}
+    found |= {f"{name}.{suffix}" for name in names[2:] for suffix in ("tex", "md")}
+    assert code == 0 and {each.name for each in out.iterdir()} == found | {"captions.md"}
+    assert "Seeds: 0–2" in (out / "captions.md").read_text()
+
+
+def test_everything_there_is_is_listed_without_records(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, printed, _ = run(capsys, monkeypatch, "--list")
+    assert code == 0 and "needs an evaluation record with rows" in printed and "PAPER-CHART" in printed
+
+
+def test_an_unknown_style_is_one_line_with_a_suggestion(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, complaint = run(capsys, monkeypatch, "--list", "--style", "nuerips")
+    assert code == 2 and "did you mean 'neurips'?" in complaint and complaint.count("\n") == 1

@@ -16,6 +16,15 @@ from verification.training.job import Training
 PRESETS = ("quick", "full")
 
 
+def seeds(count: int) -> range:
+    """The seeds of an experiment: 1, 2, ... Strengths and other choices were made with seed 0 and with 100.
+
+    >>> list(seeds(3))
+    [1, 2, 3]
+    """
+    return range(1, count + 1)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Something measured of a trained network.
@@ -68,11 +77,13 @@ class Result:
         net: the network.
         summary: its accuracies, epochs, seconds per epoch, peak memory; see `verification.claims.work`.
         measured: by the names of `net.measurements`.
+        seconds: processor time of training and measurements together.
     """
 
     net: Net
     summary: Mapping[str, Any]
     measured: Mapping[str, Any]
+    seconds: float = 0.0
 
 
 class Results:
@@ -149,7 +160,7 @@ class Experiment:
         key: its name on the command line.
         title: of its report.
         reference: the paper.
-        nets: preset -> the networks, those that take longest first.
+        nets: preset -> the networks, no two with the same training; those that take longest first.
         conclude: (results, preset) -> conclusions; fast.
         cuts: preset -> what was made smaller than in the paper, and by how much; one sentence each.
         measuring: preset -> about how many seconds the measurements of one network take on one core.

@@ -44,19 +44,20 @@ def work(net: Net, folder: Path, data_dir: Path | None = None) -> Result:
         summary = identity | _train(net, whole, held_out, chosen, known, folder)
         _keep(summary, folder / f"{net.digest}.json")
     if summary["failed"] is not None:
-        return Result(net, summary, {})
-    measured = {}
+        return Result(net, summary, {}, float(summary["seconds"]))
+    measured, seconds = {}, float(summary["seconds"])
     for name, wanted in net.measurements.items():
         path = folder / f"{net.digest}.{wanted.name}-{wanted.digest}.json"
         found = _kept(path, identity)
         if found is None:
             network = load_checkpoint(folder / f"{net.digest}.pt")
-            started = time.perf_counter()
+            started = time.process_time()
             value = measurement(wanted.name)(network, chosen, known, **wanted.arguments)
-            found = identity | {"seconds": time.perf_counter() - started, "measured": value}
+            found = identity | {"seconds": time.process_time() - started, "measured": value}
             _keep(found, path)
         measured[name] = found["measured"]
-    return Result(net, summary, measured)
+        seconds += found["seconds"]
+    return Result(net, summary, measured, seconds)
 
 
 def _train(net: Net, whole: Data, held_out: Data, chosen: Data, known: Data, folder: Path) -> dict[str, Any]:
@@ -91,7 +92,8 @@ def _train(net: Net, whole: Data, held_out: Data, chosen: Data, known: Data, fol
             "accuracy": accuracy(network, chosen),
             "test_accuracy": accuracy(network, known),
         }
-    return outcome | {"seconds_per_epoch": statistics.median(seconds) if seconds else None, "peak_memory": peak}
+    per_epoch = statistics.median(seconds) if seconds else None
+    return outcome | {"seconds": sum(seconds), "seconds_per_epoch": per_epoch, "peak_memory": peak}
 
 
 def reset_peak_memory() -> None:

@@ -56,7 +56,7 @@ def test_mnist_is_learned_from_a_tenth(data_folder):
 
 
 @pytest.mark.parametrize(
-    "regulariser", [None, JacobianFrobenius(), JacobianFrobenius(1), JacobianL1(), HessianOperator()]
+    "regulariser", [None, JacobianFrobenius(), JacobianFrobenius(1), JacobianL1(), HessianOperator(warm=True)]
 )
 def test_equal_seeds_give_equal_weights(regulariser):
     weights = []
@@ -129,7 +129,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("middle", [nn.BatchNorm1d, nn.Identity])  # with and without an evaluation of its own
 @pytest.mark.parametrize(
-    "regulariser", [None, JacobianFrobenius(1), Adversarial("linf", 0.1, steps=2), HessianOperator()], ids=repr
+    "regulariser", [None, JacobianFrobenius(1), Adversarial("linf", 0.1, steps=2), HessianOperator(warm=True)], ids=repr
 )
 @pytest.mark.parametrize("killed_after", [1, 3])
 def test_a_killed_training_ends_where_an_uninterrupted_one_does(regulariser, killed_after, middle, tmp_path):
@@ -164,7 +164,7 @@ def test_directions_are_kept_between_epochs_for_each_sample():
     for warm in (True, False):
         network, data = networks.mlp(0, "tanh", inputs=12), toy(60, 12)
         how = {"strength": 0.0, "epochs": 12, "batch_size": 16, "learning_rate": 1e-3}
-        history = train(network, data, regulariser=HessianOperator(1, warm), **how)
+        history = train(network, data, regulariser=HessianOperator(warm=warm), **how)
         exact = HessianOperator(200)(network, data.x, data.y, torch.Generator().manual_seed(0)).item()
         found[warm] = history[-1].penalty / exact
     assert found[False] < 0.9 < found[True] < 1.05

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from verification.claims.experiment import Measurement, Net
+from verification.claims.experiment import Measurement, Net, seeds
 from verification.training.job import Training
 
 CNN: Mapping[str, Any] = {"filters": [8, 16], "hidden": 50, "activation": "tanh"}
@@ -19,22 +19,22 @@ PGD_STEPS = 5
 
 METHODS: Mapping[str, tuple[str | None, Mapping[str, Any], float]] = {
     "plain": (None, {}, 0.0),
-    "weight decay": ("weight-decay", {}, 0.01),
+    "weight decay": ("weight-decay", {}, 0.03),
     "input gradient": ("input-gradient", {}, 1.0),
-    "Jacobian Frobenius²": ("jacobian-frobenius", {}, 0.03),
-    "Jacobian ℓ1": ("jacobian-l1", {}, 0.01),
-    "margin-Jacobian": ("margin-jacobian", {}, 0.3),
-    "Jacobian operator ∞→1": ("jacobian-operator", {"norm": "linf", "r": 1.0, "steps": 3}, 0.01),
-    "data-dependent spectral": ("data-spectral", {"steps": 3}, 0.1),
-    "data-dependent spectral, distance": ("data-spectral-distance", {"eps": L2, "steps": 3}, 0.1),
-    "global spectral": ("global-spectral", {"steps": 1}, 0.01),
-    "Hessian operator": ("hessian-operator", {}, 0.1),
-    "Hessian Frobenius": ("hessian-frobenius", {}, 0.01),
-    "CURE": ("cure", {}, 1.0),
+    "Jacobian Frobenius²": ("jacobian-frobenius", {}, 0.1),
+    "Jacobian ℓ1": ("jacobian-l1", {}, 0.003),
+    "margin-Jacobian": ("margin-jacobian", {}, 0.6),
+    "Jacobian operator ∞→1": ("jacobian-operator", {"norm": "linf", "r": 1.0, "steps": 3}, 0.005),
+    "data-dependent spectral": ("data-spectral", {"steps": 3}, 0.2),
+    "data-dependent spectral, distance": ("data-spectral-distance", {"eps": L2, "steps": 3}, 0.3),
+    "global spectral": ("global-spectral", {"steps": 1}, 0.1),
+    "Hessian operator": ("hessian-operator", {}, 0.6),
+    "Hessian Frobenius": ("hessian-frobenius", {}, 0.1),
+    "CURE": ("cure", {}, 0.3),
     "adversarial ℓ2": ("adversarial", {"norm": "l2", "eps": L2, "steps": PGD_STEPS}, 1.0),
     "adversarial ℓ∞": ("adversarial", {"norm": "linf", "eps": LINF, "steps": PGD_STEPS}, 1.0),
     "TRADES ℓ2": ("trades", {"norm": "l2", "eps": L2, "steps": PGD_STEPS}, 6.0),
-    "logit pairing ℓ2": ("logit-pairing", {"norm": "l2", "eps": L2, "steps": PGD_STEPS}, 0.3),
+    "logit pairing ℓ2": ("logit-pairing", {"norm": "l2", "eps": L2, "steps": PGD_STEPS}, 0.6),
 }
 """Method -> regulariser, its arguments, strength."""
 
@@ -81,7 +81,9 @@ class Sizes:
 
 SIZES = {
     "quick": Sizes(3, 1000, 6, 100, 20, 10, {300: 40, 1000: 20, 3000: 10}, (16, 256), (2, 3, 4), 64, 10),
-    "full": Sizes(5, 5000, 8, 300, 50, 20, {1000: 60, 5000: 24, 60000: 5}, (16, 64, 256, 512), (2, 3, 4, 5, 6), 64, 20),
+    "full": Sizes(
+        5, 5000, 8, 300, 50, 20, {1000: 60, 5000: 24, 60000: 5}, (16, 64, 256, 512), (2, 3, 4, 5, 6), 100, 20
+    ),
 }
 
 BATCH = {"methods": 64, "series": 128}
@@ -98,7 +100,7 @@ def nets(preset: str) -> tuple[Net, ...]:
     sizes = SIZES[preset]
     found = [
         net
-        for seed in range(sizes.seeds)
+        for seed in seeds(sizes.seeds)
         for group in (_data_series, _methods, _architectures)
         for net in group(sizes, seed)
     ]

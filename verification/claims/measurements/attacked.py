@@ -23,6 +23,7 @@ def attacked(
     samples: int,
     steps: int,
     restarts: int,
+    sides: Sequence[str] = ("train", "held_out"),
 ) -> dict[str, Any]:
     """Mean loss (nats) and accuracy at the worst perturbations found, in the data's box.
 
@@ -37,6 +38,7 @@ def attacked(
         samples: how many on each side.
         steps: gradient steps per restart.
         restarts: walks per sample.
+        sides: which of the two are attacked.
 
     >>> import torch
     >>> data = Data("toy", torch.eye(2), torch.tensor([0, 1]), 2)
@@ -44,8 +46,8 @@ def attacked(
     >>> [result["held_out"]["accuracy"] for result in found["results"]]
     [1.0, 0.0]
     """
-    sides = {"train": training, "held_out": held_out}
-    chosen = {side: data.subset(min(samples, len(data)), seed=0) for side, data in sides.items()}
+    both = {"train": training, "held_out": held_out}
+    chosen = {side: both[side].subset(min(samples, len(both[side])), seed=0) for side in sides}
 
     def at(data: Data, radius: float) -> dict[str, float]:
         loss, correct = 0.0, 0
