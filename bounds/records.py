@@ -23,7 +23,7 @@ VERSIONS = dict.fromkeys(
 
 
 def dumps(record: dict[str, Any]) -> str:
-    r"""A record as JSON; on one line if it is a verification, which holds numbers for every sample.
+    r"""A record as JSON; on one line if it holds thousands of numbers, for every sample or every seed.
 
     Raises:
         ValueError: for nan or inf, which JSON has no word for.
@@ -31,7 +31,7 @@ def dumps(record: dict[str, Any]) -> str:
     >>> dumps({"raw_log10": 400.5})
     '{\n  "raw_log10": 400.5\n}\n'
     """
-    indent = None if record.get("format") == "jacobound-verification" else 2
+    indent = None if record.get("format") in {"jacobound-verification", "jacobound-reproduction"} else 2
     return json.dumps(record, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 

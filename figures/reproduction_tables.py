@@ -102,7 +102,8 @@ def supported_if(claim: Record) -> str:
     >>> supported_if({"direction": "below", "threshold": 0.5})
     'below 0.5'
     """
-    return f"{claim['direction']} {claim['threshold']:g}".replace("-", MINUS)
+    sign = "±" if claim["direction"] == "within" else ""
+    return f"{claim['direction']} {sign}{claim['threshold']:g}".replace("-", MINUS)
 
 
 def verdict_counts(record: Record) -> str:

@@ -14,7 +14,7 @@ from bounds.errors import InputError
 
 CONFIDENCE = 0.95
 
-Direction = Literal["above", "below"]
+Direction = Literal["above", "below", "within"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Claim:
         source: where: paper and place, or "own" for a statement of ours.
         quantity: what the effect is, in one phrase with its unit.
         effect: the measurements, one per seed.
-        direction: the statement holds if the effect lies above, or below, the threshold.
+        direction: the statement holds if the effect lies above, or below, the threshold, or within ± the threshold.
         threshold: where the statement turns.
         conditions: data, networks, strengths, radii, numbers of samples.
         remark: what a reader must know besides.
@@ -99,6 +99,10 @@ class Claim:
     def verdict(self) -> str:
         """Supported, contradicted (the whole interval lies on the other side) or inconclusive."""
         low, high = self.effect.interval
+        if self.direction == "within":
+            if -self.threshold < low and high < self.threshold:
+                return "supported"
+            return "contradicted" if low > self.threshold or high < -self.threshold else "inconclusive"
         if self.direction == "below":
             low, high = -high, -low
         threshold = -self.threshold if self.direction == "below" else self.threshold

@@ -21,12 +21,21 @@ from bounds.errors import unknown_name
 from bounds.inputs import Data, load_data
 from verification.claims import EXPERIMENTS
 from verification.claims.experiment import PRESETS, Experiment, Net, Result, Results
+from verification.claims.measurements import MEASUREMENTS
 from verification.claims.work import work
 from verification.training.job import Training
 from verification.training.regularisers import make
 from verification.training.trainer import train
 
 OnNet = Callable[[int, int, Result], None]
+
+# Imported once instead of by every worker; torch.export imports the compiler when it is first used.
+PRELOAD = [
+    "verification.claims.work",
+    *(f"verification.claims.measurements.{name}" for name in MEASUREMENTS),
+    "torch._dynamo",
+    "torch.export._trace",
+]
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ def reproduce(
     # a fresh process per network: its peak memory is its own
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
-        context.set_forkserver_preload(["verification.claims.work"])
+        context.set_forkserver_preload(PRELOAD)
     with context.Pool(workers, _quiet_worker, maxtasksperchild=1) as pool:
         collect(pool.imap_unordered(partial(_work, folder=folder, data_dir=data_dir), enumerate(nets)))
     results = [found[position] for position in range(len(nets))]

@@ -61,7 +61,7 @@ def work(net: Net, folder: Path, data_dir: Path | None = None) -> Result:
 
 
 def _train(net: Net, whole: Data, held_out: Data, chosen: Data, known: Data, folder: Path) -> dict[str, Any]:
-    """Train to a checkpoint; how that went. A training that diverged counts with its last good epoch, if it has one."""
+    """Train to a checkpoint; how that went. A training that diverged says so, and is not measured."""
     target, failed = folder / f"{net.digest}.pt", None
     seconds: list[float] = []
     last = time.process_time()  # of one thread: what else the machine does is left out

@@ -46,6 +46,11 @@ def test_an_effect_needs_two_finite_values() -> None:
         ((1.0, -1.0, 0.5), "below", 0.0, "inconclusive"),
         ((0.0, 0.0, 0.0), "below", 0.0, "inconclusive"),
         ((0.0, 0.0, 0.0), "below", 0.01, "supported"),
+        ((0.1, -0.1, 0.0), "within", 0.5, "supported"),
+        ((0.9, 1.0, 1.1), "within", 0.5, "contradicted"),
+        ((-0.9, -1.0, -1.1), "within", 0.5, "contradicted"),
+        ((0.4, 0.5, 0.6), "within", 0.5, "inconclusive"),
+        ((5.0, -5.0, 0.0), "within", 0.5, "inconclusive"),
     ],
 )
 def test_the_verdict(values: tuple[float, ...], direction: str, threshold: float, verdict: str) -> None:

@@ -100,9 +100,9 @@ def test_effects_are_those_of_the_spectra():
     assert by_key["mnist-cnn-distance-alike"].effect.mean == pytest.approx(math.log(1.2))
     assert "mnist-resnet-distance-alike" not in by_key
     assert by_key["mnist-cnn-global-hardly"].effect.mean == pytest.approx(math.log(1 / 0.9) + math.log(0.2) / 2)
-    assert by_key["mnist-cnn-adversarial-robust"].effect.values == pytest.approx((0.6, 0.606, 0.612))
-    assert by_key["mnist-cnn-top-vector-first"].effect.values[0] == pytest.approx(0.6)
-    assert by_key["mnist-cnn-piece-gradient-linf"].effect.values[0] == pytest.approx(-10)
+    assert by_key["mnist-cnn-adversarial-robust"].effect.values == pytest.approx((0.606, 0.612, 0.618))
+    assert by_key["mnist-cnn-top-vector-first"].effect.values[0] == pytest.approx(0.607)
+    assert by_key["mnist-cnn-piece-gradient-linf"].effect.values[0] == pytest.approx(-9)
 
 
 def test_one_network_that_differs_inside_the_piece_shows():
@@ -112,7 +112,7 @@ def test_one_network_that_differs_inside_the_piece_shows():
     assert by_key["mnist-cnn-piece-objective-l2"].verdict == "contradicted"
     world[ADVERSARIAL] = world[PLAIN]
     by_key = {claim.key: claim for claim in conclude(results("quick", world), "quick").claims}
-    assert by_key["mnist-cnn-piece-objective-l2"].effect.values == (-17.0, -17.0, -17.0)
+    assert by_key["mnist-cnn-piece-objective-l2"].effect.values == (-9.0, -9.0, -9.0)
 
 
 def test_spectra_of_another_shape_are_not_alike():
@@ -157,7 +157,9 @@ def test_charts_and_tables(preset):
     rows = found.tables[0].record()["rows"]
     assert len(rows) == sum(len(series.methods) for series in SIZES[preset].series)
     published = {row[0]: row[1] for row in rows}
-    assert published["MNIST, 7-layer CNN: adversarial"] == "83.6" and published["MNIST, ResNet: adversarial"] is None
+    assert published["MNIST, 7-layer CNN: adversarial"] is None and published["MNIST, ResNet: adversarial"] is None
+    if preset == "full":
+        assert published["CIFAR-10 (JPEG, 10k subset), 7-layer CNN: adversarial"] == "83.6"
 
 
 @pytest.mark.parametrize("preset", PRESETS)

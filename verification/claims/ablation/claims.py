@@ -9,11 +9,15 @@ import numpy as np
 
 from bounds.errors import InputError
 from verification.claims.ablation.nets import JACOBIAN_METHODS, L2, METHODS, SIZES
-from verification.claims.ablation.readings import attacked, bound, loss_gap, robust_gap, standard_gap
+from verification.claims.ablation.readings import attacked, bound, loss_gap, robust_gap
 from verification.claims.claim import Claim, Effect
 from verification.claims.experiment import Result, Results
 
 ADVERSARIAL = tuple(name for name in METHODS if name.startswith(("adversarial", "TRADES", "logit pairing")))
+
+SOURCE = "own; the issue is known as 'robust generalization needs more data'"
+
+SAME_IMAGES = "All networks are attacked on the same held-out images: that sample's own error is not in the interval."
 
 DEPTH_BOUNDS = {
     "bartlett2017_spectral published": "Bartlett et al. 2017",
@@ -35,16 +39,21 @@ def claims(results: Results, preset: str) -> tuple[tuple[Claim, ...], tuple[str,
 
 def _method_claims(preset: str) -> dict[str, Callable[[Results], Claim]]:
     sizes = SIZES[preset]
-    conditions = f"MNIST, {sizes.samples:,} training images, tanh CNN, ℓ2 attack with ε = {L2:g} on "
+    conditions = f"MNIST, {sizes.samples:,} training images, tanh CNN, ℓ2 attack within legal images, ε = {L2:g}, on "
     conditions += f"{sizes.attacked} held-out images"
 
     def lead(ones: tuple[str, ...], others: tuple[str, ...]) -> Callable[[Results], Effect]:
         """How far the worst of `ones` lies above the best of `others`, per seed."""
 
         def effect(results: Results) -> Effect:
-            worst = np.min([_attacked(results, name) for name in ones], axis=0)
-            best = np.max([_attacked(results, name) for name in others], axis=0)
-            return Effect(tuple(map(float, worst - best)))
+            found = {name: _attacked(results, name) for name in (*ones, *others)}
+            shared = sorted(set.intersection(*map(set, found.values())))
+            return Effect(
+                tuple(
+                    min(found[name][seed] for name in ones) - max(found[name][seed] for name in others)
+                    for seed in shared
+                )
+            )
 
         return effect
 
@@ -75,8 +84,10 @@ def _method_claims(preset: str) -> dict[str, Callable[[Results], Claim]]:
     return found
 
 
-def _attacked(results: Results, method: str) -> tuple[float, ...]:
-    return results.values(lambda result: attacked(result, "l2", L2), series="methods", method=method)
+def _attacked(results: Results, method: str) -> dict[int, float]:
+    """Accuracy under attack by seed."""
+    nets = results.where(series="methods", method=method)
+    return {net.net.training.seed: attacked(net, "l2", L2) for net in nets}
 
 
 def _data_claims(preset: str) -> dict[str, Callable[[Results], Claim]]:
@@ -88,32 +99,29 @@ def _data_claims(preset: str) -> dict[str, Callable[[Results], Claim]]:
 
     def excess(samples: int) -> Callable[[Results], Claim]:
         def make(results: Results) -> Claim:
-            values = results.values(
-                lambda result: robust_gap(result, L2) - standard_gap(result), **_data(samples)
-            )  # fmt: skip
+            nets = results.where(**_data(samples))
             return Claim(
                 f"robust-gap-{samples}",
                 f"With {samples:,} training images the robust generalization gap is larger than the standard one.",
-                "own; the issue is known as 'robust generalization needs more data'",
-                "robust gap minus standard gap, percentage points",
-                Effect(values),
+                SOURCE,
+                "robust gap minus standard gap, on the same images, percentage points",
+                Effect(tuple(robust_gap(net, L2) - robust_gap(net, 0.0) for net in nets)),
                 conditions,
+                remark=SAME_IMAGES,
             )
 
         return make
 
     def shrinks(results: Results) -> Claim:
-        pairs = zip(
-            *(results.values(lambda result: robust_gap(result, L2), **_data(size)) for size in (smallest, largest)),
-            strict=True,
-        )
+        pairs = results.pairs(_data(smallest), _data(largest))
         return Claim(
             "robust-gap-shrinks",
             f"The robust generalization gap is smaller with {largest:,} than with {smallest:,} training images.",
-            "own; the issue is known as 'robust generalization needs more data'",
+            SOURCE,
             "decrease of the robust gap, percentage points",
-            Effect(tuple(few - many for few, many in pairs)),
+            Effect(tuple(robust_gap(few, L2) - robust_gap(many, L2) for few, many in pairs)),
             conditions,
+            remark=SAME_IMAGES,
         )
 
     return {f"robust-gap-{samples}": excess(samples) for samples in sizes.data_sizes} | {"robust-gap-shrinks": shrinks}
@@ -130,14 +138,12 @@ def _depth_claims(preset: str) -> dict[str, Callable[[Results], Claim]]:
 
     def steeper(name: str, title: str) -> Callable[[Results], Claim]:
         def make(results: Results) -> Claim:
-            values = tuple(
-                _slope(nets, lambda net: bound(net, name)) - _slope(nets, _log_gap) for nets in _by_seed(results)
-            )
+            values = tuple(_steepness(nets, name) for nets in _by_seed(results))
             return Claim(
                 f"depth-{name.split()[0]}",
-                f"With depth, the bound of {title} grows faster than the measured generalization gap.",
+                f"With depth, the bound of {title} grows faster than the measured gap of the cross-entropy.",
                 "own",
-                "slope of log10 bound minus slope of log10 gap (cross-entropy), per layer",
+                "slope of log10 of bound / gap, per layer",
                 Effect(values),
                 conditions,
             )
@@ -153,14 +159,13 @@ def _by_seed(results: Results) -> Iterator[list[Result]]:
         yield [net for net in nets if net.net.training.seed == seed]
 
 
-def _log_gap(result: Result) -> float | None:
-    gap = loss_gap(result)
-    return math.log10(gap) if gap > 0 else None
-
-
-def _slope(nets: list[Result], of: Callable[[Result], float | None]) -> float:
-    """Least-squares slope over depth; networks without a value are left out."""
-    points = [(net.net.labels["size"], value) for net in nets if (value := of(net)) is not None]
+def _steepness(nets: list[Result], name: str) -> float:
+    """Least-squares slope over depth of log10(bound / gap); depths without a bound or a positive gap are left out."""
+    points = [
+        (net.net.labels["size"], value - math.log10(loss_gap(net)))
+        for net in nets
+        if (value := bound(net, name)) is not None and loss_gap(net) > 0
+    ]
     if len(points) < 2:
         raise InputError("fewer than two depths have a value")
     depths, values = zip(*points, strict=True)

@@ -126,7 +126,7 @@ def _data_series(sizes: Sizes, seed: int) -> Iterator[Net]:
                 samples=None if samples == 60_000 else samples, seed=seed,
             )  # fmt: skip
             labels = {"series": "data size", "method": method, "samples": samples}
-            yield Net(labels, training, _gaps(sizes, [L2]))
+            yield Net(labels, training, _gaps(sizes, [0.0, L2]))
 
 
 def _architectures(sizes: Sizes, seed: int) -> Iterator[Net]:

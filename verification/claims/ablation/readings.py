@@ -34,7 +34,7 @@ def loss_gap(result: Result) -> float:
 
 
 def robust_gap(result: Result, eps: float) -> float:
-    """Accuracy under ℓ2 attack on training images minus that on held-out ones, percentage points."""
+    """Accuracy under ℓ2 attack on training images minus that on held-out ones, percentage points; eps 0: standard."""
     return attacked(result, "l2", eps, "train") - attacked(result, "l2", eps)
 
 

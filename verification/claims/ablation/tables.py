@@ -14,7 +14,7 @@ Cell = tuple[float, ...] | None
 
 def tables(results: Results) -> tuple[Table, ...]:
     """Robustness, and cost with norms and gaps, of every method."""
-    robustness: dict[str, Callable[[Result], float]] = {
+    robustness: dict[str, Callable[[Result], float | None]] = {
         "clean accuracy (%)": clean,
         f"certified, ℓ2 {BRACKET['l2']:g} (%)": lambda r: certified(r, "l2"),
         f"attacked, ℓ2 {BRACKET['l2']:g} (%)": lambda r: attacked(r, "l2", BRACKET["l2"]),
@@ -23,7 +23,7 @@ def tables(results: Results) -> tuple[Table, ...]:
         f"attacked, ℓ∞ {BRACKET['linf']:g} (%)": lambda r: attacked(r, "linf", BRACKET["linf"]),
         f"attacked, ℓ∞ {LINF:g} (%)": lambda r: attacked(r, "linf", LINF),
     }
-    cost: dict[str, Callable[[Result], float]] = {
+    cost: dict[str, Callable[[Result], float | None]] = {
         "standard gap (points)": standard_gap,
         f"robust gap, ℓ2 {L2:g} (points)": lambda r: robust_gap(r, L2),
         "‖J‖_2": lambda r: float(r.measured["jacobian"]["spectral"]),
@@ -31,7 +31,7 @@ def tables(results: Results) -> tuple[Table, ...]:
         "‖J‖_{1,1}": lambda r: float(r.measured["jacobian"]["entrywise_l1"]),
         "‖∇²ℓ‖_2": lambda r: float(r.measured["hessian"]["operator"]),
         "s per epoch": lambda r: float(r.summary["seconds_per_epoch"]),
-        "peak memory (MiB)": lambda r: float(r.summary["peak_memory"] or "nan"),
+        "peak memory (MiB)": lambda r: r.summary["peak_memory"],
     }
     return (
         _table(
@@ -52,10 +52,12 @@ def tables(results: Results) -> tuple[Table, ...]:
     )
 
 
-def _table(results: Results, name: str, caption: str, columns: dict[str, Callable[[Result], float]]) -> Table:
+def _table(results: Results, name: str, caption: str, columns: dict[str, Callable[[Result], float | None]]) -> Table:
     rows = []
     for method, (_, _, strength) in METHODS.items():
         found = results.matching(series="methods", method=method)
-        cells: list[Cell] = [tuple(of(result) for result in found) if found else None for of in columns.values()]
+        cells: list[Cell] = [
+            tuple(value for result in found if (value := of(result)) is not None) or None for of in columns.values()
+        ]
         rows.append((method, f"{strength:g}" if strength else None, *cells))
     return Table(name, caption, ("method", "strength", *columns), tuple(rows))

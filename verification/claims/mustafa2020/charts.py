@@ -92,6 +92,7 @@ def _trade_off(results: Results, preset: str) -> Chart:
             Line(
                 method,
                 {drop: at_equal_accuracy(results, data, method, norm, eps, drop).values() for drop in SHOWN_DROPS},
+                "upper bound",
             )
             for method in SERIES
         ]
@@ -101,7 +102,7 @@ def _trade_off(results: Results, preset: str) -> Chart:
                 f"{DATA[data]}, {NORMS[norm]} ε = {eps:g}",
                 "clean accuracy given up (percentage points)",
                 "robust accuracy (%)",
-                (*lines, Line(PLAIN, {0.0: robust})),
+                (*lines, Line(PLAIN, {0.0: robust}, "upper bound")),
             )
         )
     return Chart(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from verification.claims.chart import Chart, Line, Panel, Table
+from verification.claims.chart import Chart, Line, Panel, Side, Table
 from verification.claims.experiment import Results
 from verification.claims.roth2020.nets import (
     ADVERSARIAL,
@@ -38,7 +38,7 @@ PUBLISHED = {PLAIN: "93.5", ADVERSARIAL: "83.6", GLOBAL: "80.4", DISTANCE: "84.6
 
 ALONG = {"attack": "along attacks", "random": "along random directions"}
 OF = {"logits": "logits f", "features": "penultimate features φ"}
-DISTANCE = "distance ‖δ‖_2 (input units)"
+LENGTH = "distance ‖δ‖_2 (input units)"
 RADIUS = "ε (l2, input units)"
 
 
@@ -81,15 +81,17 @@ def _rows(results: Results, series: Series) -> Iterator[tuple[str | tuple[float,
             by_seed(results, series, method, singular_value(1)).values(),
             () if method == PLAIN else damping(results, series, method, PLAIN).values(),
         )
-        published = PUBLISHED.get(method) if series.net == "roth_cnn" else None
+        published = PUBLISHED.get(method) if series.net == "roth_cnn" and series.data.startswith("cifar10") else None
         yield (f"{series.title}: {method}", published, *(tuple(values) or None for values in numbers))
 
 
-def _lines(results: Results, series: Series, readings: Iterable[tuple[float, Reading]]) -> tuple[Line, ...]:
+def _lines(
+    results: Results, series: Series, readings: Iterable[tuple[float, Reading]], side: Side = "measured"
+) -> tuple[Line, ...]:
     """One line per method."""
     points = list(readings)
     return tuple(
-        Line(method, {x: by_seed(results, series, method, of).values() for x, of in points})
+        Line(method, {x: by_seed(results, series, method, of).values() for x, of in points}, side)
         for method in series.methods
     )
 
@@ -155,7 +157,7 @@ def _deviation_panel(results: Results, series: Series, of: str, direction: str, 
     what = "‖g(x+δ) - g(x) - Jδ‖_2" + (" / ‖Jδ‖_2" if kind == "relative" else "")
     return Panel(
         f"{OF[of]}, {ALONG[direction]}" + (", relative" if kind == "relative" else ""),
-        DISTANCE,
+        LENGTH,
         what,
         _lines(results, series, ((t, deviation(of, direction, t, kind)) for t in series.distances)),
         x_scale="log",
@@ -189,7 +191,7 @@ def _sigma_1(results: Results, series: Series, sizes: Sizes) -> Chart:
     panels = tuple(
         Panel(
             name,
-            DISTANCE,
+            LENGTH,
             "σ_1 of J(x+δ) (logits per input unit)",
             _lines(results, series, ((t, sigma_1(direction, t)) for t in (0.0, *series.distances))),
             y_scale="log",
@@ -210,7 +212,7 @@ def _accuracy(results: Results, series: Series, sizes: Sizes) -> Chart:
             name,
             RADIUS,
             "accuracy under attack",
-            _lines(results, series, ((eps, accuracy(eps, side)) for eps in (0.0, *series.distances))),
+            _lines(results, series, ((eps, accuracy(eps, side)) for eps in (0.0, *series.distances)), "upper bound"),
             marks={series.eps: "trained with"},
         )
         for side, name in (("held_out", "held-out samples"), ("train", "training samples"))

@@ -12,8 +12,8 @@ from verification.claims.roth2020.nets import COMPARED, INSIDE, Series, piece_na
 Reading = Callable[[Result], float | None]
 BySeed = dict[int, float]
 
-FLOOR = 1e-17
-"""Relative differences below this count as this, for logarithms."""
+FLOOR = 1e-9
+"""Relative differences below this count as this: what is left there is rounding, whose logarithm says nothing."""
 
 
 def by_seed(results: Results, series: Series, method: str, of: Reading) -> BySeed:

@@ -72,21 +72,21 @@ def largest_rise(values: Iterable[float]) -> float:
 
 
 def asymmetry(a: float, b: float) -> float:
-    """|a - b| over the mean of |a| and |b|: with equal signs below 2(r - 1)/(r + 1) iff they are within a factor r.
+    """a - b over the mean of |a| and |b|: with equal signs within ±2(r - 1)/(r + 1) iff they are within a factor r.
 
     >>> asymmetry(1.0, 3.0), asymmetry(1.0, -1.0), asymmetry(0.0, 0.0)
-    (1.0, 2.0, 0.0)
+    (-1.0, 2.0, 0.0)
     """
-    return 2 * abs(a - b) / (abs(a) + abs(b)) if a or b else 0.0
+    return 2 * (a - b) / (abs(a) + abs(b)) if a or b else 0.0
 
 
 def asymmetry_log10(a: float, b: float) -> float:
     """The same of two positive numbers that are given by their log10.
 
     >>> round(asymmetry_log10(math.log10(1.0), math.log10(3.0)), 9)
-    1.0
+    -1.0
     """
-    return 2 * math.tanh(abs(a - b) * math.log(10) / 2)
+    return 2 * math.tanh((a - b) * math.log(10) / 2)
 
 
 def held_out_accuracy(result: Result) -> float:
