@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bounds.measure.pr_norm import dual_exponent, dual_vector
+from verification.training.regularisers.linear_maps import QuickLinearMaps, inputs_only
 
 # (network, inputs (n, *shape), labels (n,), generator) -> scalar penalty, differentiable in the parameters
 Regulariser = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
@@ -60,7 +61,8 @@ class Shared(nn.Module):
         super().__init__()
         self.network, self.batch = network, x
         self.leaf = x.detach().requires_grad_(True)
-        self.logits: Tensor = network(self.leaf)
+        with QuickLinearMaps():
+            self.logits: Tensor = network(self.leaf)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits at x; of the batch itself without another evaluation."""
@@ -76,7 +78,7 @@ def evaluate(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(network, Shared) and x is network.batch:
         return network.leaf, network.logits
     leaf = x.detach().requires_grad_(True)
-    with frozen_statistics(network):
+    with frozen_statistics(network), QuickLinearMaps():
         return leaf, network(leaf)
 
 
@@ -91,7 +93,8 @@ def jacobian_products(leaf: Tensor, logits: Tensor, directions: Tensor) -> Itera
         directions: directions in logit space, (count, n, K).
     """
     for direction in directions:
-        (product,) = torch.autograd.grad(logits, leaf, direction, create_graph=True)
+        with inputs_only():
+            (product,) = torch.autograd.grad(logits, leaf, direction, create_graph=True)
         yield product
 
 
@@ -110,13 +113,14 @@ def power_vectors(network: nn.Module, x: Tensor, v: Tensor, p: float, r: float, 
     leaf, logits = evaluate(network, x)
     # J v is the derivative of J^T u in u
     covector = torch.zeros_like(logits, requires_grad=True)
-    (pulled,) = torch.autograd.grad(logits, leaf, covector, create_graph=True)
-    for step in range(steps + 1):
-        (image,) = torch.autograd.grad(pulled, covector, v, retain_graph=True)
-        u = dual_vector(image, dual_exponent(r))
-        if step < steps:
-            (product,) = torch.autograd.grad(logits, leaf, u, retain_graph=True)
-            v = aligned(product, v, p)
+    with inputs_only():
+        (pulled,) = torch.autograd.grad(logits, leaf, covector, create_graph=True)
+        for step in range(steps + 1):
+            (image,) = torch.autograd.grad(pulled, covector, v, retain_graph=True)
+            u = dual_vector(image, dual_exponent(r))
+            if step < steps:
+                (product,) = torch.autograd.grad(logits, leaf, u, retain_graph=True)
+                v = aligned(product, v, p)
     return u, v
 
 
@@ -151,7 +155,8 @@ def loss_gradient(network: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Ten
     """The inputs as a leaf and the cross-entropy's gradient at each, shaped like x, differentiable in both."""
     leaf, logits = evaluate(network, x)
     loss = functional.cross_entropy(logits, y, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
+    with inputs_only():
+        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
     return leaf, gradient
 
 
@@ -164,9 +169,10 @@ def hessian_product(leaf: Tensor, gradient: Tensor, v: Tensor, *, differentiable
         v: shaped like x.
         differentiable: in the parameters.
     """
-    (product,) = torch.autograd.grad(
-        gradient, leaf, v, create_graph=differentiable, retain_graph=True, materialize_grads=True
-    )
+    with inputs_only():
+        (product,) = torch.autograd.grad(
+            gradient, leaf, v, create_graph=differentiable, retain_graph=True, materialize_grads=True
+        )
     return product
 
 
