@@ -28,9 +28,11 @@ def made_up(net: Net, robust: dict[str, float], robust_gap: dict[int, float], gr
     labels, measured = net.labels, {"generalization": gaps(0.01, 0.03)}
     if labels["series"] == "methods":
         held_out = robust.get(labels["method"], 0.5) + noise
-        measured["attacked l2"] = attacks([BRACKET["l2"], L2], held_out + 0.1, held_out)
-        measured["attacked linf"] = attacks([BRACKET["linf"], LINF], held_out + 0.1, held_out)
-        measured |= {f"verdicts {norm}": {"results": [{"certified_accuracy": 0.3}]} for norm in BRACKET}
+        measured["attacked l2"] = attacks([L2], held_out + 0.1, held_out)
+        measured["attacked linf"] = attacks([LINF], held_out + 0.1, held_out)
+        measured |= {
+            f"verdicts {norm}": {"results": [{"certified_accuracy": 0.3, "attacked_accuracy": 0.4}]} for norm in BRACKET
+        }
         measured["jacobian"] = {"spectral": 1.0, "frobenius": 2.0, "entrywise_l1": 3.0}
         measured["hessian"] = {"operator": 4.0}
     elif labels["series"] == "data size":

@@ -60,8 +60,13 @@ def test_size_and_mutants() -> None:
 
 @pytest.mark.parametrize("id", INEQUALITIES)
 def test_holds_with_every_mutant_refuted(id: str) -> None:
-    """With the default budget; what is attained comes within 1 %."""
-    assert examine(INEQUALITIES[id]).complaints == []
+    """What is attained comes within 1 %. Half the default budget mostly finds all; what it misses gets the whole."""
+    claim = INEQUALITIES[id]
+    finding = examine(claim, claim.examples // 2)
+    assert finding.verdict == "held"
+    if finding.complaints:
+        finding = examine(claim)
+    assert finding.complaints == []
 
 
 @pytest.mark.parametrize("id", [claim.id for claim in INEQUALITIES.values() if claim.recheck])

@@ -25,7 +25,7 @@ def cuts(preset: str) -> tuple[str, ...]:
         "strongest of a coarse grid (factors 2 to 3) that cost at most 1.2 points of held-out accuracy; adversarial "
         "training is taken as it is, strength 1.",
         f"{sizes.attacked} held-out and as many training images are attacked, with {sizes.attack_steps} gradient steps "
-        f"and one walk each; {sizes.certified} images are certified, with the cheap certificates only.",
+        f"and one walk each; {sizes.certified} images are attacked and certified, with the cheap certificates only.",
         f"Adversarial methods take {METHODS['adversarial ℓ2'][1]['steps']} gradient steps per batch.",
         f"Data sizes are {', '.join(f'{size:,}' for size in sizes.data_sizes)}, with fewer epochs for more images.",
     )

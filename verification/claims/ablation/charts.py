@@ -45,7 +45,7 @@ def _data_chart(results: Results, preset: str) -> Chart:
         )
         return Panel(title, "training images n", "gap (percentage points)", lines, x_scale="log", level=0.0)
 
-    caption = f"MNIST, tanh CNN. Held-out minus training error on {2 * sizes.attacked} images per side: standard, and "
+    caption = f"MNIST, tanh CNN. Held-out minus training error on {sizes.attacked} images per side: standard, and "
     caption += f"under ℓ2 attacks within legal images (ε = {L2:g}, input units), which bound robust errors from below."
     return Chart(
         "data-size",

@@ -93,9 +93,7 @@ def _attacked(results: Results, method: str) -> dict[int, float]:
 def _data_claims(preset: str) -> dict[str, Callable[[Results], Claim]]:
     sizes = SIZES[preset]
     smallest, *_, largest = sizes.data_sizes
-    conditions = (
-        f"MNIST, tanh CNN trained adversarially (ℓ2, ε = {L2:g}), {2 * sizes.attacked} images per side attacked"
-    )
+    conditions = f"MNIST, tanh CNN trained adversarially (ℓ2, ε = {L2:g}), {sizes.attacked} images per side attacked"
 
     def excess(samples: int) -> Callable[[Results], Claim]:
         def make(results: Results) -> Claim:

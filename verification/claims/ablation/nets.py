@@ -56,8 +56,9 @@ class Sizes:
         seeds: number of seeds.
         samples: MNIST images that every method trains on.
         epochs: passes over them.
-        attacked: images attacked per network and side.
-        certified: images certified per network.
+        attacked: images attacked per network and side, at the radii that are trained at.
+        jacobians: images that Jacobians are measured at.
+        certified: images certified and attacked per network, for the bracket.
         attack_steps: gradient steps per image and radius.
         data_sizes: training images -> epochs, of the series in data size.
         widths: hidden units of the series in width, two hidden layers.
@@ -70,6 +71,7 @@ class Sizes:
     samples: int
     epochs: int
     attacked: int
+    jacobians: int
     certified: int
     attack_steps: int
     data_sizes: Mapping[int, int]
@@ -80,9 +82,9 @@ class Sizes:
 
 
 SIZES = {
-    "quick": Sizes(3, 1000, 6, 100, 20, 10, {300: 40, 1000: 20, 3000: 10}, (16, 256), (2, 3, 4), 64, 10),
+    "quick": Sizes(3, 1000, 6, 300, 100, 20, 10, {300: 40, 1000: 20, 3000: 10}, (16, 256), (2, 3, 4), 64, 10),
     "full": Sizes(
-        5, 5000, 8, 300, 50, 20, {1000: 60, 5000: 24, 60000: 5}, (16, 64, 256, 512), (2, 3, 4, 5, 6), 100, 20
+        5, 5000, 8, 1000, 300, 50, 20, {1000: 60, 5000: 24, 60000: 5}, (16, 64, 256, 512), (2, 3, 4, 5, 6), 100, 20
     ),
 }
 
@@ -144,7 +146,7 @@ def _architectures(sizes: Sizes, seed: int) -> Iterator[Net]:
 
 
 def _gaps(sizes: Sizes, radii: list[float]) -> dict[str, Measurement]:
-    arguments = {"norm": "l2", "eps": radii, "samples": 2 * sizes.attacked}
+    arguments = {"norm": "l2", "eps": radii, "samples": sizes.attacked}
     arguments |= {"steps": sizes.attack_steps, "restarts": 1}
     return {"generalization": Measurement("generalization"), "attacked l2": Measurement("attacked", arguments)}
 
@@ -152,13 +154,15 @@ def _gaps(sizes: Sizes, radii: list[float]) -> dict[str, Measurement]:
 def _of_methods(sizes: Sizes) -> dict[str, Measurement]:
     found = {
         "generalization": Measurement("generalization"),
-        "jacobian": Measurement("jacobian", {"samples": sizes.attacked}),
+        "jacobian": Measurement("jacobian", {"samples": sizes.jacobians}),
         "hessian": Measurement("hessian", {"samples": sizes.certified}),
     }
     for norm in BRACKET:
         effort = {"norm": norm, "steps": sizes.attack_steps, "restarts": 1}
-        radii = [BRACKET[norm], STRONG[norm]]
-        found[f"attacked {norm}"] = Measurement("attacked", effort | {"eps": radii, "samples": sizes.attacked})
+        strong = {"eps": [STRONG[norm]], "samples": sizes.attacked}
+        if norm != "l2":
+            strong["sides"] = ["held_out"]
+        found[f"attacked {norm}"] = Measurement("attacked", effort | strong)
         decided = {"eps": [BRACKET[norm]], "samples": sizes.certified, "effort": "quick"}
         found[f"verdicts {norm}"] = Measurement("verdicts", effort | decided)
     return found

@@ -16,9 +16,15 @@ def attacked(result: Result, norm: str, eps: float, side: str = "held_out") -> f
     return 100 * float(found[side]["accuracy"])
 
 
-def certified(result: Result, norm: str) -> float:
-    """Certified accuracy at the radius of the bracket, percent; a lower bound of the robust accuracy."""
-    return 100 * float(result.measured[f"verdicts {norm}"]["results"][0]["certified_accuracy"])
+def bracket(result: Result, norm: str, end: str) -> float:
+    """An end of the decided images' robust accuracy, percent, at the radius of the bracket.
+
+    Args:
+        result: of a method.
+        norm: of the attacks.
+        end: "certified_accuracy", a lower bound, or "attacked_accuracy", an upper bound.
+    """
+    return 100 * float(result.measured[f"verdicts {norm}"]["results"][0][end])
 
 
 def standard_gap(result: Result) -> float:
