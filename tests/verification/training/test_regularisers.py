@@ -403,7 +403,7 @@ def test_an_evaluation_shared_with_the_loss_changes_nothing(case, regulariser):
 
 @pytest.mark.parametrize("regulariser", SMALL, ids=repr)
 def test_batch_norm_does_not_mix_samples_and_keeps_its_mode(regulariser):
-    """Derivatives at a sample are that sample's own, with running statistics; training mode and buffers survive."""
+    """Derivatives at a sample are that sample's own, with the batch's statistics; training mode and buffers survive."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)).double()
@@ -417,18 +417,42 @@ def test_batch_norm_does_not_mix_samples_and_keeps_its_mode(regulariser):
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
     if attacks:
         return
-    model.eval()
-    assert value(regulariser, model, x, y).item() == pytest.approx(penalty.item(), rel=1e-12)
-    model.train()
     assert int(model[1].num_batches_tracked) == 0
+    with torch.no_grad():
+        hidden = model[0](x)
+        model[1].running_mean.copy_(hidden.mean(0))
+        model[1].running_var.copy_(hidden.var(0, correction=0))
+    model.eval()
+    assert value(regulariser, model, x, y).item() == pytest.approx(penalty.item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("regulariser", [JacobianFrobenius(), DataSpectral(), DataSpectralDistance(0.5)], ids=repr)
+def test_a_scale_that_batch_norm_undoes_is_not_penalised(regulariser):
+    """With running statistics the gradient would point there, and the Jacobian would stay as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, eps=0.0), nn.ReLU(), nn.Linear(6, 3)).double()
+    x, y = networks.inputs(8, (4,), 0), torch.arange(8) % 3
+    penalty = value(regulariser, model, x, y)
+    penalty.backward()
+    along = (model[0].weight.grad * model[0].weight.detach()).sum() + (
+        model[0].bias.grad * model[0].bias.detach()
+    ).sum()
+    assert abs(along.item()) < 1e-10 * penalty.item()
+    assert model[0].weight.grad.abs().max() > 1e-3 * penalty.item()
+    with torch.no_grad():
+        model[0].weight.mul_(3.0)
+    assert value(regulariser, model, x, y).item() == pytest.approx(penalty.item(), rel=1e-9)
 
 
 def test_statistics_thaw_after_an_error():
-    layer = nn.BatchNorm1d(3).train()
-    with pytest.raises(ZeroDivisionError), frozen_statistics(layer):
-        assert not layer.training
+    layer, x = nn.BatchNorm1d(3).train(), torch.arange(6.0).reshape(2, 3)
+    with pytest.raises(ZeroDivisionError), frozen_statistics(layer, x):
+        assert torch.allclose(layer(x[:1]), -torch.ones(1, 3), atol=1e-4)
         raise ZeroDivisionError
-    assert layer.training
+    assert int(layer.num_batches_tracked) == 0
+    layer(x)
+    assert int(layer.num_batches_tracked) == 1
 
 
 @pytest.mark.parametrize(

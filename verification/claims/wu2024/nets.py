@@ -310,6 +310,6 @@ def cuts(preset: str) -> tuple[str, ...]:
     if preset == "full":
         return (
             *common,
-            "Fashion-MNIST and the CIFAR-10 subset: shorter series; no verdicts, classes or architectures.",
+            "Fashion-MNIST and CIFAR-10 (JPEG, 10k subset): shorter series; no verdicts, classes or architectures.",
         )
     return (*common, "MNIST only; fewer strengths.")

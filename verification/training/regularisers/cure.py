@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bounds.errors import InputError
-from verification.training.regularisers.penalty import loss_gradient, unit
+from verification.training.regularisers.penalty import frozen_statistics, loss_gradient, unit
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Cure:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The penalty, a scalar differentiable in the parameters; the generator is not used."""
-        _, here = loss_gradient(network, x, y)
-        _, there = loss_gradient(network, x + self.h * unit(here.detach().sign()), y)
+        with frozen_statistics(network, x):
+            _, here = loss_gradient(network, x, y)
+            _, there = loss_gradient(network, x + self.h * unit(here.detach().sign()), y)
         return (there - here).square().sum() / len(x)

@@ -73,8 +73,8 @@ class DataSpectralDistance:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """The penalty, a scalar differentiable in the parameters; the labels are not used."""
-        _, v = power_vectors(network, x, random_directions(x, 2, generator), 2, 2, self.steps)
-        with frozen_statistics(network):
+        with frozen_statistics(network, x):
+            _, v = power_vectors(network, x, random_directions(x, 2, generator), 2, 2, self.steps)
             moved = network(x + self.eps * v) - network(x)
         distance: Tensor = moved.square().sum() / (2 * len(x))
         return distance

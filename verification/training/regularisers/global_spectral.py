@@ -61,7 +61,7 @@ def _operators(network: nn.Module, x: Tensor) -> Iterator[tuple[Callable[[Tensor
 
     layers = [part for part in network.modules() if isinstance(part, nn.Linear | nn.modules.conv._ConvNd)]
     hooks = [layer.register_forward_pre_hook(note) for layer in layers]
-    with torch.no_grad(), frozen_statistics(network):
+    with torch.no_grad(), frozen_statistics(network, x[:1]):
         network(x[:1])
     for hook in hooks:
         hook.remove()

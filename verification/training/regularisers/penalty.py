@@ -33,17 +33,46 @@ class WarmStart(Protocol):
 
 
 @contextmanager
-def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Inside, batch-norm uses its running statistics: derivatives at a sample are then that sample's own."""
-    layers = [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    training = [layer.training for layer in layers]
+def frozen_statistics(network: nn.Module, x: Tensor) -> Iterator[None]:
+    """Inside, batch-norm in training normalises by the statistics of this batch, as constants in its inputs.
+
+    Derivatives at a sample are then that sample's own. In the parameters the statistics are differentiated: with
+    running ones, which do not follow, a penalty would shrink weights whose scale batch-norm undoes, to no effect.
+    Running statistics are neither used nor changed; layers in eval mode keep to them. Contexts may be nested.
+    """
+    layers = [
+        part
+        for part in network.modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training and "forward" not in vars(part)
+    ]
     for layer in layers:
-        layer.eval()
+        layer.forward = _Pinned(layer)  # type: ignore[assignment]
     try:
+        if layers:
+            network(x)
         yield
     finally:
-        for layer, before in zip(layers, training, strict=True):
-            layer.train(before)
+        for layer in layers:
+            del layer.forward
+
+
+class _Pinned:
+    """The forward pass of a batch-norm layer, with the statistics of the first batch that it sees."""
+
+    def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
+        self.layer = layer
+        self.statistics: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, z: Tensor) -> Tensor:
+        shape = (1, -1, *[1] * (z.dim() - 2))
+        if self.statistics is None:
+            axes = [0, *range(2, z.dim())]
+            self.statistics = z.mean(axes).reshape(shape), z.var(axes, correction=0).reshape(shape)
+        mean, variance = self.statistics
+        normal = (z - mean) * (variance + self.layer.eps).rsqrt()
+        if self.layer.weight is None:
+            return normal
+        return normal * self.layer.weight.reshape(shape) + self.layer.bias.reshape(shape)
 
 
 class Shared(nn.Module):
@@ -71,14 +100,14 @@ class Shared(nn.Module):
 
 
 def evaluate(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The inputs as a leaf and the logits there, with frozen batch statistics.
+    """The inputs as a leaf and the logits there, with frozen statistics.
 
     Whoever differentiates them must retain the graph: it may be that of the loss.
     """
     if isinstance(network, Shared) and x is network.batch:
         return network.leaf, network.logits
     leaf = x.detach().requires_grad_(True)
-    with frozen_statistics(network), QuickLinearMaps():
+    with frozen_statistics(network, x), QuickLinearMaps():
         return leaf, network(leaf)
 
 

@@ -50,13 +50,13 @@ class Perturbation:
         """A perturbation, shaped like x, in the attack set to the precision of x.
 
         Args:
-            network: batch-norm layers use their running statistics meanwhile.
+            network: batch-norm layers in training keep to the statistics at x meanwhile.
             x: inputs, (n, *shape).
             objective: of the logits at x + delta; summed over the batch.
             generator: of the starting point.
         """
         delta = self._inside(self.eps * self._direction(torch.randn(x.shape, dtype=x.dtype, generator=generator)), x)
-        with frozen_statistics(network):
+        with frozen_statistics(network, x):
             for _ in range(self.steps):
                 delta.requires_grad_(True)
                 (gradient,) = torch.autograd.grad(objective(network(x + delta)).sum(), delta)
