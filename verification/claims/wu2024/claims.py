@@ -56,9 +56,11 @@ class _Decided:
 
     claims: list[Claim] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    about: str = ""
 
     def add(self, values: BySeed, **claim: Any) -> None:
-        """A claim on one effect per seed."""
+        """A claim on one effect per seed; `about` says of which networks."""
+        claim["statement"] = f"{self.about}{claim['statement']}"
         if len(values) < 2:
             self.missing.append(
                 f"{claim['statement']} ({claim['conditions']}): decided by fewer than two networks that were trained "
@@ -72,10 +74,12 @@ def claims(results: Results, preset: str) -> tuple[tuple[Claim, ...], tuple[str,
     """All claims, and what could not be decided."""
     sizes, decided = SIZES[preset], _Decided()
     for series in sizes.series:
+        decided.about = f"{series.title}: "
         conditions = f"{series.title}; n = {sizes.samples}"
         for claim in (_monotone, _gaps, _complexities, _robust_accuracy, _collapse):
             claim(results, series, conditions, decided)
     for trained in TRAINED:
+        decided.about = f"{DATA[trained.data]}, {trained.net}: "
         conditions = f"{DATA[trained.data]}, {trained.net}, n = {sizes.samples}, trained and measured at "
         conditions += f"eps = {trained.main:g} ({trained.norm}), {sizes.decided} held-out samples decided"
         _dominates(results, trained, conditions, decided)
@@ -86,8 +90,10 @@ def claims(results: Results, preset: str) -> tuple[tuple[Claim, ...], tuple[str,
         _adversarial_loss(results, trained, f"{attacked}, trained and attacked at eps = {trained.main:g}", decided)
         _against_plain(results, trained, attacked, sizes.decided, decided)
     for method, strength in ((PLAIN, 0.0), (CLASSES_METHOD, CLASSES_STRENGTH)):
+        decided.about = f"{DATA['mnist']}, {CLASSES_NET}, {method}: "
         _classes(results, method, strength, sizes.samples, decided)
     for net in COST_NETS:
+        decided.about = f"{DATA['mnist']}, {net}: "
         _cost(results, net, sizes.samples, decided)
     return tuple(decided.claims), tuple(decided.missing)
 
