@@ -63,13 +63,13 @@ def lanczos(
     for k in range(steps):
         known = basis[:, : k + 1]
         image = product(known[:, k])
-        scale = image.norm(dim=1)
+        scale = _norm(image)
         alpha[:, k] = (image * known[:, k]).sum(1)
         rest = image - alpha[:, k, None] * known[:, k]
         if k:
             rest -= beta[:, k - 1, None] * known[:, k - 1]
         rest = _orthogonalise(rest, known)
-        beta[:, k] = rest.norm(dim=1)
+        beta[:, k] = _norm(rest)
         exhausted = beta[:, k] <= ROUNDING * torch.maximum(scale, alpha[:, : k + 1].abs().amax(1))
         beta[exhausted, k] = 0.0
         yield Krylov(known, alpha[:, : k + 1], beta[:, : k + 1])
@@ -156,4 +156,17 @@ def _orthogonalise(vectors: Tensor, basis: Tensor) -> Tensor:
 
 
 def _normalised(vectors: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(vectors, dim=1, eps=0.0)
+    return torch.nn.functional.normalize(vectors / _largest(vectors), dim=1, eps=0.0)
+
+
+def _norm(vectors: Tensor) -> Tensor:
+    """Euclidean norms, (b,), also of vectors whose squares are out of float64's range."""
+    largest = _largest(vectors)
+    norms: Tensor = torch.linalg.vector_norm(vectors / largest, dim=1) * largest[:, 0]
+    return norms
+
+
+def _largest(vectors: Tensor) -> Tensor:
+    """Largest entry of each, (b, 1); 1 for 0."""
+    largest = vectors.abs().amax(dim=1, keepdim=True)
+    return torch.where(largest > 0, largest, 1.0)
