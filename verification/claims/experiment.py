@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -133,6 +134,27 @@ class Results:
         for result in self.where(**one):
             if result.net.training.seed in second:
                 yield result, second[result.net.training.seed]
+
+
+Reading = Callable[[Result], float | None]
+"""A number of a network; None where it has none."""
+
+BySeed = dict[int, float]
+
+
+def by_seed(results: Results, labels: Mapping[str, Any], of: Reading) -> BySeed:
+    """A number of every network with these labels, by seed; what failed or has no such number is left out."""
+    read = {result.net.training.seed: of(result) for result in results.matching(**labels)}
+    return {seed: value for seed, value in sorted(read.items()) if value is not None and math.isfinite(value)}
+
+
+def paired(one: BySeed, other: BySeed, of: Callable[[float, float], float]) -> BySeed:
+    """A number of each pair of networks with the same seed.
+
+    >>> paired({0: 3.0, 1: 5.0}, {1: 1.0, 2: 7.0}, lambda a, b: a - b)
+    {1: 4.0}
+    """
+    return {seed: of(one[seed], other[seed]) for seed in one if seed in other}
 
 
 @dataclass(frozen=True)

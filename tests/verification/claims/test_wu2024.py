@@ -264,3 +264,14 @@ def test_radii_up_to_which_the_surrogate_dominates() -> None:
 def test_the_experiment_is_described() -> None:
     for preset in ("quick", "full"):
         assert EXPERIMENT.cuts(preset) and EXPERIMENT.measuring[preset] > 0
+
+
+def test_training_on_the_surrogate_has_the_surrogate_as_its_objective():
+    """loss + √2·eps·‖J‖_F (l2) and loss + eps·‖J‖_{1,1} (linf): the constants of theory §2."""
+    l2 = {net.training.strength for net in nets("quick") if net.labels["method"] == "‖J‖_F"}
+    assert sorted(l2) == pytest.approx([2**0.5 * eps for eps in (0.1, 0.25, 0.5)], rel=1e-12)
+    for net in nets("quick"):
+        if net.labels["method"] == "‖J‖_F":
+            assert net.training.regulariser_arguments == {"squared": False}
+    linf = {net.training.strength for net in nets("quick") if net.labels["method"] == "‖J‖_{1,1}"}
+    assert {0.003, 0.01, 0.03} <= linf

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from verification.claims.chart import Chart, Line, Panel, Side, Table
-from verification.claims.experiment import Results
+from verification.claims.experiment import Reading, Results
 from verification.claims.roth2020.nets import (
     ADVERSARIAL,
     COMPARED,
@@ -19,7 +19,6 @@ from verification.claims.roth2020.nets import (
 )
 from verification.claims.roth2020.readings import (
     FLOOR,
-    Reading,
     accuracy,
     by_seed,
     clean_accuracy,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from verification.claims.claim import Claim, Direction, Effect
-from verification.claims.experiment import Results
+from verification.claims.experiment import BySeed, Reading, Results, paired
 from verification.claims.roth2020.nets import (
     ADVERSARIAL,
     DATA_SPECTRAL,
@@ -32,15 +32,12 @@ from verification.claims.roth2020.nets import (
     Sizes,
 )
 from verification.claims.roth2020.readings import (
-    BySeed,
-    Reading,
     by_seed,
     cosine,
     damping,
     deviation,
     lead,
     mean_accuracy,
-    paired,
     random_cosine,
     sigma_1,
     unlikeness,

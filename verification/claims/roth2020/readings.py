@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from verification.claims.experiment import Result, Results
+from verification.claims import experiment
+from verification.claims.experiment import BySeed, Reading, Result, Results, paired
 from verification.claims.roth2020.nets import COMPARED, INSIDE, Series, piece_name
-
-Reading = Callable[[Result], float | None]
-BySeed = dict[int, float]
 
 FLOOR = 1e-9
 """Relative differences below this count as this: what is left there is rounding, whose logarithm says nothing."""
@@ -18,19 +16,7 @@ FLOOR = 1e-9
 
 def by_seed(results: Results, series: Series, method: str, of: Reading) -> BySeed:
     """A number of every network of a method, by seed; what failed or has no such number is left out."""
-    wanted = series.labels | {"method": method}
-    matching = (r for r in results.all if all(r.net.labels.get(key) == value for key, value in wanted.items()))
-    read = {result.net.training.seed: of(result) for result in matching}
-    return {seed: value for seed, value in sorted(read.items()) if value is not None and math.isfinite(value)}
-
-
-def paired(one: BySeed, other: BySeed, of: Callable[[float, float], float]) -> BySeed:
-    """A number of each pair of networks with the same seed.
-
-    >>> paired({0: 3.0, 1: 5.0}, {1: 1.0, 2: 7.0}, lambda a, b: a - b)
-    {1: 4.0}
-    """
-    return {seed: of(one[seed], other[seed]) for seed in one if seed in other}
+    return experiment.by_seed(results, series.labels | {"method": method}, of)
 
 
 def clean_accuracy(result: Result) -> float | None:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from verification.claims.chart import Chart, Line, Panel, Scale, Side, Table
-from verification.claims.experiment import Results
+from verification.claims.experiment import Reading, Results, by_seed
 from verification.claims.wu2024 import readings
 from verification.claims.wu2024.nets import (
     CLASSES,
@@ -28,7 +28,7 @@ from verification.claims.wu2024.nets import (
     Sizes,
     Surrogates,
 )
-from verification.claims.wu2024.readings import Reading, by_seed, over_strengths
+from verification.claims.wu2024.readings import over_strengths
 
 MethodStrength = tuple[str, float]
 PAIRS: tuple[MethodStrength, MethodStrength] = ((PLAIN, 0.0), (CLASSES_METHOD, CLASSES_STRENGTH))

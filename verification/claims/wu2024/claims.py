@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from verification.claims.claim import Claim, Effect
-from verification.claims.experiment import Results
+from verification.claims.experiment import BySeed, Reading, Results, by_seed, paired
 from verification.claims.wu2024 import readings
 from verification.claims.wu2024.nets import (
     CLASSES,
@@ -29,7 +29,6 @@ from verification.claims.wu2024.nets import (
     Series,
     Surrogates,
 )
-from verification.claims.wu2024.readings import BySeed, Reading, by_seed, paired
 
 SOURCE = "after Wu & Li 2024; the wording is ours, their text was not at hand"
 OWN = "own, after Wu & Li 2024"

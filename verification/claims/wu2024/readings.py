@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import takewhile
 from typing import Any
 
-from verification.claims.experiment import Result, Results
+from verification.claims.experiment import Reading, Result, Results, by_seed
 from verification.claims.wu2024.nets import CONSTANT, NORM_KEY, SURROGATE, Series, attacked_name
-
-Reading = Callable[[Result], float | None]
-BySeed = dict[int, float]
 
 COLLAPSED = 0.5
 """A strength has collapsed the network if its mean held-out accuracy is below this share of the plain network's."""
@@ -27,22 +24,6 @@ BOUND_LABELS = {
     "jacobian_surrogate frobenius, parametric": "Frobenius surrogate, parametric (own)",
 }
 """The rows of the catalogue that are shown."""
-
-
-def by_seed(results: Results, labels: Mapping[str, Any], of: Reading) -> BySeed:
-    """A number of every network with these labels, by seed; what failed or was not measured is left out."""
-    matching = (result for result in results.all if labels.items() <= result.net.labels.items())
-    read = {result.net.training.seed: of(result) for result in matching}
-    return {seed: value for seed, value in sorted(read.items()) if value is not None and math.isfinite(value)}
-
-
-def paired(one: BySeed, other: BySeed, of: Callable[[float, float], float]) -> BySeed:
-    """A number of each pair of networks with the same seed.
-
-    >>> paired({0: 3.0, 1: 5.0}, {1: 1.0, 2: 7.0}, lambda a, b: a - b)
-    {1: 4.0}
-    """
-    return {seed: of(one[seed], other[seed]) for seed in one if seed in other}
 
 
 def over_strengths(results: Results, series: Series, of: Reading) -> dict[float, list[float]]:
