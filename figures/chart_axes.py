@@ -28,12 +28,14 @@ class ChartAxis:
         low: lower end.
         high: upper end.
         threshold: where the linear part of a symlog axis ends.
+        whole: whether it counts (layers, ranks): a linear axis without ticks between whole numbers.
     """
 
     scale: str
     low: float
     high: float
     threshold: float = 1.0
+    whole: bool = False
 
     def apply(self, axes: Axes, which: str) -> None:
         """Set scale and ends; ticks come later, when the size is known."""
@@ -63,11 +65,16 @@ class ChartAxis:
         return math.copysign(LINEAR / 0.9 * size if size <= 1 else LINEAR / 0.9 + math.log10(size), value)
 
     def ticks(self, at_most: int) -> list[float]:
-        """Round numbers inside the ends."""
+        """Round numbers inside the ends.
+
+        >>> ChartAxis("linear", 1.9, 4.1).ticks(6), ChartAxis("linear", 1.9, 4.1, whole=True).ticks(6)
+        ([2.0, 2.5, 3.0, 3.5, 4.0], [2.0, 3.0, 4.0])
+        """
         from matplotlib.ticker import MaxNLocator
 
         if self.scale == "linear":
-            found = MaxNLocator(nbins=at_most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+            locator = MaxNLocator(nbins=at_most, steps=[1, 2, 2.5, 5, 10], integer=self.whole, min_n_ticks=1)
+            found = locator.tick_values(self.low, self.high)
             slack = 1e-9 * (self.high - self.low)
             return [float(tick) for tick in found if self.low - slack <= tick <= self.high + slack]
         if self.scale == "log":
@@ -82,6 +89,8 @@ def axis_of(scale: str, means: Iterable[float], bands: Iterable[float] = ()) -> 
 
     >>> axis_of("log", [0.1, 10.0, 0.0]).scale, axis_of("symlog", [0.0, 0.01, 1.0]).threshold
     ('log', 0.01)
+    >>> axis_of("linear", [2, 3, 6]).whole, axis_of("linear", [2, 2.5]).whole
+    (True, False)
     """
     means, bands = list(means) or [0.0, 1.0], list(bands)
     positive = [value for value in means if value > 0]
@@ -89,11 +98,12 @@ def axis_of(scale: str, means: Iterable[float], bands: Iterable[float] = ()) -> 
         return _log_axis(positive, [value for value in bands if value > 0], any(value <= 0 for value in means))
     if scale == "symlog" and any(means):
         return _symlog_axis(means, bands)
+    whole = all(float(mean).is_integer() for mean in means)
     low, high = min(means), max(means)
     room = REACH * ((high - low) or abs(high) or 1.0)
     low, high = min([low, *(max(b, low - room) for b in bands)]), max([high, *(min(b, high + room) for b in bands)])
     margin = 0.05 * (high - low) or 0.1 * abs(high) or 1.0
-    return ChartAxis("linear", low - margin, high + margin)
+    return ChartAxis("linear", low - margin, high + margin, whole=whole)
 
 
 def _log_axis(means: Sequence[float], bands: Sequence[float], below: bool) -> ChartAxis:
