@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDE, TALL, LEFT, BELOW, ABOVE = 3.1, 2.1, 0.6, 0.5, 0.45  # inches
+WIDE, TALL, LEFT, BELOW, ABOVE = 2.55, 1.9, 0.6, 0.5, 0.45  # inches
 COLOURS = {"cross-entropy": PALETTE[1], "distance": PALETTE[0]}
 NAMES = {"cross-entropy": "attack on the cross-entropy", "distance": "attack on the logit distance"}
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.5))

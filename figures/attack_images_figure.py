@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIDE, GUTTER, BETWEEN = 1.05, 0.08, 0.4  # inches: a picture, the space between pictures, between two examples
+SIDE, GUTTER, BETWEEN = 1.0, 0.08, 0.3  # inches: a picture, the space between pictures, between two examples
 ABOVE, BELOW, NAME, HEAD = 0.34, 0.24, 0.26, 0.2
 BLOCK = 3 * SIDE + 2 * GUTTER
 COLUMNS = ("input", "perturbation", "perturbed input")

@@ -17,6 +17,9 @@ from figures.style import (
     INK,
     SMALL_TEXT,
     TEXT_SIZE,
+    fold,
+    label_widths,
+    layout_width,
     row_labels,
     shorten,
     style,
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL, ROW, GUTTER, BELOW, ABOVE = 2.7, 0.19, 0.25, 0.52, 0.35  # inches
+NARROWEST = 1.2  # inches of a panel
+AXIS, AXIS_SIZE = "bound before capping, and measured gap", 8.0  # label of the axes, points
 DASHES = (0, (4, 2))
 RULE: dict[str, Any] = {"color": FAINT, "linewidth": 0.5, "zorder": 0}
 BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
@@ -58,16 +63,22 @@ def bounds_figure(evaluations: Sequence[Record]) -> Figure:
         from matplotlib.figure import Figure
 
         lines = _lines(reading_order(evaluations))
-        height = ROW * len(lines) + BELOW + ABOVE
-        width = len(evaluations) * (PANEL + GUTTER)
+        labels = _labels(lines)
+        room = (layout_width() - sum(label_widths(labels)) - GUTTER) / len(evaluations) - GUTTER
+        panel = min(PANEL, max(NARROWEST, room))
+        axis = fold(AXIS, panel, AXIS_SIZE)
+        below = BELOW + 0.15 * (len(axis) - 1)
+        height = ROW * len(lines) + below + ABOVE
+        width = len(evaluations) * (panel + GUTTER)
         figure = Figure(figsize=(width, height))
         limits = axis_limits(evaluations)
         for number, evaluation in enumerate(evaluations):
             axes = figure.add_axes(
-                (number * (PANEL + GUTTER) / width, BELOW / height, PANEL / width, ROW * len(lines) / height)
+                (number * (panel + GUTTER) / width, below / height, panel / width, ROW * len(lines) / height)
             )
-            _panel(axes, evaluation, lines, limits)
-        _name_lines(figure.axes[0], lines)
+            _panel(axes, panel, evaluation, lines, limits)
+            axes.set_xlabel("\n".join(axis))
+        _name_lines(figure.axes[0], panel, lines, labels)
         _legend(figure)
         return figure
 
@@ -112,7 +123,12 @@ def _lines(rows: Iterable[Record]) -> list[Line]:
     return lines
 
 
-def _panel(axes: Axes, evaluation: Record, lines: Sequence[Line], limits: tuple[float, float]) -> None:
+def _labels(lines: Sequence[Line]) -> list[list[str]]:
+    """Titles and variants beside the lines."""
+    return [titles_once(lines), [line["variant"] if isinstance(line, Mapping) else "" for line in lines]]
+
+
+def _panel(axes: Axes, wide: float, evaluation: Record, lines: Sequence[Line], limits: tuple[float, float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     rows = {row_key(row): row for row in evaluation["rows"]}
@@ -121,10 +137,9 @@ def _panel(axes: Axes, evaluation: Record, lines: Sequence[Line], limits: tuple[
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, round(2.2 * wide)), integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"$10^{{{value:.0f}}}$")
-    axes.set_title(shorten(evaluation["model"]["name"], PANEL, 10.5), pad=6)
-    axes.set_xlabel("bound before capping, and measured gap")
+    axes.set_title(shorten(evaluation["model"]["name"], wide, 10.5), pad=6)
     risks = [y for y, line in enumerate(lines) if isinstance(line, Mapping) and line["target"].endswith("risk")]
     if risks:
         axes.plot([0, 0], [-0.6, max(risks) + 0.5], color=GREY, linewidth=0.8, linestyle=DASHES, zorder=1)
@@ -136,13 +151,13 @@ def _panel(axes: Axes, evaluation: Record, lines: Sequence[Line], limits: tuple[
             if row is not None and row["status"] == "value":
                 _marks(axes, y, row, limits)
             else:
-                _say_why_not(axes, y, row)
+                _say_why_not(axes, wide, y, row)
 
 
-def _say_why_not(axes: Axes, y: int, row: Record | None) -> None:
+def _say_why_not(axes: Axes, wide: float, y: int, row: Record | None) -> None:
     reasons = row["reasons"] if row else []
     because = f"not applicable: {reasons[0]['because']}" if reasons else "not evaluated"
-    text = shorten(because, PANEL - 0.1, SMALL_TEXT)
+    text = shorten(because, wide - 0.1, SMALL_TEXT)
     at_left = axes.get_yaxis_transform()
     axes.text(0.01, y, text, transform=at_left, va="center", fontsize=SMALL_TEXT, color=GREY, bbox=BLANK)
 
@@ -175,17 +190,16 @@ def _marks(axes: Axes, y: int, row: Record, limits: tuple[float, float]) -> None
         axes.plot(low, y, "<", color=INK, markerfacecolor="white", markersize=4.2, zorder=4, clip_on=False)
 
 
-def _name_lines(axes: Axes, lines: Sequence[Line]) -> None:
-    variants = [line["variant"] if isinstance(line, Mapping) else "" for line in lines]
-    width = row_labels(axes, [titles_once(lines), variants])
+def _name_lines(axes: Axes, wide: float, lines: Sequence[Line], labels: Sequence[Sequence[str]]) -> None:
+    width = row_labels(axes, labels)
     for y, line in enumerate(lines):
         if isinstance(line, str):
             across = axes.get_yaxis_transform()
             axes.text(
-                -width / PANEL, y, target_title(line), transform=across, va="center",
+                -width / wide, y, target_title(line), transform=across, va="center",
                 fontweight="bold", fontsize=TEXT_SIZE, color=INK,
             )  # fmt: skip
-            axes.plot([-width / PANEL, 0], [y + 0.5, y + 0.5], transform=across, clip_on=False, **RULE)
+            axes.plot([-width / wide, 0], [y + 0.5, y + 0.5], transform=across, clip_on=False, **RULE)
 
 
 def _legend(figure: Figure) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, ROW, TITLE, LEGEND = 4.2, 0.22, 0.22, 0.17  # inches
+WIDTH, ROW, TITLE, LEGEND = 3.6, 0.22, 0.22, 0.17  # inches
 NAMED_LAYERS = 8
 
 

@@ -59,13 +59,15 @@ def plus_minus(values: Sequence[float]) -> str:
 
     >>> plus_minus([97.1, 97.4, 97.0]), plus_minus([3.1e-5, 2.9e-5]), plus_minus([0.5])
     ('97.17 ± 0.52', '(3.0 ± 1.3)e−5', '0.500')
+    >>> plus_minus([-0.5, 0.49])  # not −0.0
+    '0.0 ± 6.3'
     """
     mean, low, _ = student_interval(values)
     if len(values) == 1:
         return decimal(mean)
     decimals, power = _digits(mean, mean - low)
     mean, half = mean / 10**power, (mean - low) / 10**power
-    text = f"{mean:.{decimals}f} ± {half:.{decimals}f}"
+    text = f"{mean:z.{decimals}f} ± {half:.{decimals}f}"
     return (f"({text})e{power}" if power else text).replace("-", MINUS)
 
 
@@ -80,7 +82,7 @@ def with_interval(values: Sequence[float]) -> str:
         return decimal(mean)
     decimals, power = _digits(mean, mean - low)
     suffix = f"e{power}" if power else ""
-    mean, low, high = (f"{number / 10**power:.{decimals}f}{suffix}" for number in (mean, low, high))  # type: ignore[assignment]
+    mean, low, high = (f"{number / 10**power:z.{decimals}f}{suffix}" for number in (mean, low, high))  # type: ignore[assignment]
     return f"{mean} [{low}, {high}]".replace("-", MINUS)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIDE, GUTTER = 1.2, 0.16  # inches
+SIDE, GUTTER = 1.1, 0.16  # inches
 ABOVE, BELOW, NAME, LEFT = 0.3, 0.5, 0.22, 0.5
 RASTERISED_FROM = 2000  # points in a figure
 DECADES = 5.0  # of the loss axes; what is smaller lies at the edge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ FIXED_CLASS, A_POSTERIORI = PALETTE[0], PALETTE[1]
 VERDICT_COLOURS = {"proved": PALETTE[0], "undecided": FAINT, "refuted": "#cc3311", "failed": INK}
 
 TEXT_SIZE, SMALL_TEXT = 7.5, 6.5  # points; nothing is smaller
+WIDEST = 1.15  # times that texts may be enlarged where the font of a venue is narrower
 CAPTION_LINE = 0.13  # inches
 
 
@@ -44,6 +46,7 @@ class Venue:
         panel: the least width of a panel with its labels, in inches; it decides how many stand side by side.
         height: of the page, for figures that must fill it; None where a figure is as tall as it needs.
         margin: left free inside that page, in inches.
+        text: the least size that texts should have there, in points.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Venue:
     panel: float
     height: float | None = None
     margin: float = 0.0
+    text: float = 6.0
 
     @property
     def sheet(self) -> Path:
@@ -67,7 +71,7 @@ VENUES = {
         Venue("neurips", width=5.5, column=5.5, panel=1.75),
         Venue("icml", width=6.75, column=3.25, panel=1.75),
         Venue("jmlr", width=6.0, column=6.0, panel=1.9),
-        Venue("slides", width=40 / 3, column=40 / 3, panel=3.9, height=7.5, margin=0.4),
+        Venue("slides", width=40 / 3, column=40 / 3, panel=3.9, height=7.5, margin=0.4, text=9.0),
     )
 }
 
@@ -129,6 +133,37 @@ def typeface_of(venue: Venue | None) -> Iterator[None]:
         yield
     finally:
         _typeface.reset(before)
+
+
+def narrowness(venue: Venue) -> float:
+    """How many times wider the base font is than that of a venue, for the widest of usual texts, at most `WIDEST`.
+
+    >>> narrowness(VENUES["slides"]), narrowness(VENUES["icml"])
+    (1.0, 1.15)
+    """
+    import matplotlib
+
+    with style(venue):
+        family = tuple(matplotlib.rcParams["font.family"])
+    usual = ("robust loss (nats)", "Neyshabur et al. 2018, PAC-Bayes", "0.25", "proved, undecided, refuted: 57 %")
+    return max(1.0, min(WIDEST, *(text_width(text) / text_width(text, TEXT_SIZE, family) for text in usual)))
+
+
+def layout_width() -> float:
+    """How wide a figure with a layout of its own may be, in inches.
+
+    It is scaled as a whole to the venue of `typeface_of`; so wide, its smallest text has the venue's least size.
+
+    >>> layout_width()
+    inf
+    >>> with typeface_of(VENUES["neurips"]):
+    ...     6.5 < layout_width() < 7.0
+    True
+    """
+    venue = _typeface.get()
+    if venue is None:
+        return math.inf
+    return (venue.width - 2 * venue.margin) * narrowness(venue) * SMALL_TEXT / venue.text
 
 
 def layer_colours(count: int) -> list[str]:
@@ -232,6 +267,12 @@ def write_lines(figure: Figure, lines: Sequence[str]) -> None:
         figure.text(0, number * CAPTION_LINE / height, line, fontsize=SMALL_TEXT, color=GREY, va="bottom")
 
 
+def label_widths(columns: Sequence[Sequence[str]]) -> list[float]:
+    """Inches that columns of row labels take, with the space after each."""
+    widths = [max(map(text_width, column), default=0.0) + 0.12 for column in columns]
+    return [*widths[:-1], widths[-1] + 0.08]
+
+
 def row_labels(axes: Axes, columns: Sequence[Sequence[str]], *, header: str = "") -> float:
     """Write columns of row labels, aligned left, to the left of an axes whose row k is at y = k.
 
@@ -246,8 +287,7 @@ def row_labels(axes: Axes, columns: Sequence[Sequence[str]], *, header: str = ""
     figure = axes.get_figure(root=True)
     assert figure is not None
     inches = axes.get_position().width * figure.get_size_inches()[0]
-    widths = [max(map(text_width, column), default=0.0) + 0.12 for column in columns]
-    widths[-1] += 0.08
+    widths = label_widths(columns)
     left = -sum(widths)
     for number, (column, width) in enumerate(zip(columns, widths, strict=True)):
         colour = GREY if number and number == len(columns) - 1 else INK

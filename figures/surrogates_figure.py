@@ -15,6 +15,7 @@ from figures.style import (
     PALETTE,
     TEXT_SIZE,
     VERDICT_COLOURS,
+    layout_width,
     spread,
     style,
     text_width,
@@ -38,10 +39,10 @@ End = tuple[float, float, str, str]  # of a line: where it ends, its name and co
 def surrogates_figure(verifications: Sequence[Record]) -> Figure:
     """Mean losses in nats against ε: the bracket [A, U] of the robust loss, the clean loss and every surrogate.
 
-    One line of panels per model (one column, where there are more norms than models), one panel per attack norm. All
-    panels share the loss axis, so models can be compared. U is drawn where it is finite on every sample. A cross marks
-    a surrogate that an attack exceeded on at least one sample; a dashed line is a surrogate that is not claimed to be
-    an upper bound.
+    One line of panels per model (one column, where there are more norms than models, and all in one column where a
+    venue is narrow), one panel per attack norm. All panels share the loss axis, so models can be compared. U is drawn
+    where it is finite on every sample. A cross marks a surrogate that an attack exceeded on at least one sample; a
+    dashed line is a surrogate that is not claimed to be an upper bound.
 
     Args:
         verifications: one or more verification records with results.
@@ -69,13 +70,16 @@ def surrogates_figure(verifications: Sequence[Record]) -> Figure:
         wide, tall = LEFT + WIDE + max(map(text_width, labels)) + 0.45, ABOVE + TALL + BELOW
         turned = len(norms) > max(2, len(rows))  # three norms of one model stand below each other
         columns, lines = (len(rows), len(norms)) if turned else (len(norms), len(rows))
+        if columns * wide > layout_width():
+            columns, lines = 1, columns * lines
         width = columns * wide
         notes = captions(verifications, width)
         height = lines * tall + 0.2 + CAPTION_LINE * len(notes)
         figure = Figure(figsize=(width, height))
         for number, row in enumerate(rows):
             for norm in row:
-                column, line = (number, norms.index(norm)) if turned else (norms.index(norm), number)
+                across, down = (number, norms.index(norm)) if turned else (norms.index(norm), number)
+                column, line = (0, number * len(norms) + norms.index(norm)) if columns == 1 else (across, down)
                 left, bottom = column * wide + LEFT, height - line * tall - ABOVE - TALL
                 axes = figure.add_axes((left / width, bottom / height, WIDE / width, TALL / height))
                 title = set_title(norm, row[norm]["settings"]["box"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDE, TALL, GUTTER = 1.12, 0.95, 0.27  # inches
+WIDE, TALL, GUTTER = 1.0, 0.95, 0.27  # inches
 ABOVE, BELOW, NAME, LEFT = 0.3, 0.4, 0.22, 0.42
 TICK_SIZE = 7  # points
 LOG_FROM = 10.0  # the axis is logarithmic when the last radius is so many times the first

@@ -16,11 +16,10 @@ from figures.alignment_figure import alignment_figure
 from figures.attack_images_figure import attack_images_figure
 from figures.bounds_figure import bounds_figure
 from figures.chart_figure import chart_caption, chart_figure
-from figures.chart_panel import current_type
 from figures.layers_figure import layers_figure
 from figures.rows import Record, of_format
 from figures.scatter_figure import scatter_figure
-from figures.style import SCREEN, TEXT_SIZE, Venue, style, text_width, typeface_of
+from figures.style import SCREEN, SMALL_TEXT, Venue, narrowness, style, typeface_of
 from figures.surrogates_figure import surrogates_figure
 from figures.tables import as_sentence, described, markdown_escape
 from figures.verdicts_figure import verdicts_figure
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 PAD = 0.06  # inches around a figure that is cropped to what is drawn
 DPI = 200
+TALLEST = 9.0  # inches that a page of a paper has
 LARGEST = 2.2  # how many times a figure may grow to fill a page
 
 
@@ -82,6 +82,25 @@ OF_REPRODUCTIONS = (
 )
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that has its own layout, and is scaled to a venue as a whole.
+
+    Attributes:
+        name: of its file, without suffix.
+        kind: of figure.
+        records: that it shows.
+        figure: itself.
+        scale: how many times to enlarge it.
+    """
+
+    name: str
+    kind: Kind
+    records: Sequence[Record]
+    figure: Figure
+    scale: float = 1.0
+
+
 def make_figures(records: Sequence[Record]) -> dict[str, Figure]:
     """The figures of evaluations, verifications and alignments that the records can fill, by name.
 
@@ -91,7 +110,38 @@ def make_figures(records: Sequence[Record]) -> dict[str, Figure]:
     >>> make_figures([])
     {}
     """
-    return {kind.name: kind.draw(chosen) for kind in KINDS if (chosen := kind.fitting(records))}
+    return {drawn.name: drawn.figure for drawn in _drawn(records, None)}
+
+
+def _drawn(records: Sequence[Record], venue: Venue | None) -> list[Drawn]:
+    """All figures for a venue; where one would be too small or too high there, every record gets its own."""
+    found: list[Drawn] = []
+    with typeface_of(venue), style():
+        for kind in KINDS:
+            chosen = kind.fitting(records)
+            if not chosen:
+                continue
+            drawn = _fitted(kind.name, kind, chosen, venue)
+            if venue is None or len(chosen) == 1 or _fits(drawn, venue):
+                found.append(drawn)
+            else:
+                numbered = enumerate(chosen, start=1)
+                found += [_fitted(f"{kind.name}-{number}", kind, [record], venue) for number, record in numbered]
+    return found
+
+
+def _fits(drawn: Drawn, venue: Venue) -> bool:
+    """Whether a figure can be read at a venue, and is not higher than a page."""
+    readable = drawn.scale * SMALL_TEXT * narrowness(venue) >= 0.98 * venue.text
+    return readable and drawn.scale * float(drawn.figure.get_size_inches()[1]) <= (venue.height or TALLEST)
+
+
+def _fitted(name: str, kind: Kind, records: Sequence[Record], venue: Venue | None) -> Drawn:
+    figure = kind.draw(records)
+    if venue is None:
+        return Drawn(name, kind, records, figure)
+    enlarge_texts(figure, venue)
+    return Drawn(name, kind, records, figure, fitting_scale(figure, venue))
 
 
 def listed(records: Sequence[Record]) -> list[tuple[str, str]]:
@@ -186,14 +236,6 @@ def enlarge_texts(figure: Figure, venue: Venue) -> None:
             text.set_fontsize(factor * float(text.get_fontsize()))
 
 
-def narrowness(venue: Venue) -> float:
-    """How many times wider the base font is than that of a venue, for the widest of usual texts, at most 1.15."""
-    with style(venue):
-        family = current_type().family
-    usual = ("robust loss (nats)", "Neyshabur et al. 2018, PAC-Bayes", "0.25", "proved, undecided, refuted: 57 %")
-    return max(1.0, min(1.15, *(text_width(text) / text_width(text, TEXT_SIZE, family) for text in usual)))
-
-
 def fitting_scale(figure: Figure, venue: Venue) -> float:
     """How many times to enlarge a figure, which has its own layout, so that it fits the pages of a venue."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -205,16 +247,12 @@ def fitting_scale(figure: Figure, venue: Venue) -> float:
     return min(LARGEST, (venue.width - 2 * venue.margin) / width, (venue.height - 2 * venue.margin) / height)
 
 
-def _rendered(records: Sequence[Record], venue: Venue | None) -> Iterator[tuple[str, bytes]]:
-    """File names and contents of all figures."""
+def _rendered(drawn: Sequence[Drawn], records: Sequence[Record], venue: Venue | None) -> Iterator[tuple[str, bytes]]:
+    """File names and contents of all figures: what is drawn, and the charts of reproductions."""
     with typeface_of(venue):
-        for name, figure in make_figures(records).items():
-            with style():
-                if venue is not None:
-                    enlarge_texts(figure, venue)
-                fit: dict[str, Any] = {} if venue is None else {"scale": fitting_scale(figure, venue)}
+        for each in drawn:
             for suffix in ("pdf", "png"):
-                yield f"{name}.{suffix}", render(figure, suffix, **fit)
+                yield f"{each.name}.{suffix}", render(each.figure, suffix, scale=each.scale)
     look = venue or SCREEN
     for prefix, record in _reproductions(records).items():
         for chart in record["charts"]:
@@ -223,13 +261,12 @@ def _rendered(records: Sequence[Record], venue: Venue | None) -> Iterator[tuple[
                 yield f"{prefix}-{chart['name']}.{suffix}", render(figure, suffix, venue=look, crop=False)
 
 
-def captions(records: Sequence[Record]) -> str:
+def captions(drawn: Sequence[Drawn], records: Sequence[Record]) -> str:
     """The captions of all figures as Markdown: what each shows, and what its numbers rest on."""
     lines = ["# Captions", ""]
-    for kind in KINDS:
-        if chosen := kind.fitting(records):
-            rest = dict.fromkeys(as_sentence(_rests_on(record)) for record in chosen)
-            lines += [f"## {kind.name}", "", markdown_escape(" ".join([as_sentence(kind.what), *rest])), ""]
+    for each in drawn:
+        rest = dict.fromkeys(as_sentence(_rests_on(record)) for record in each.records)
+        lines += [f"## {each.name}", "", markdown_escape(" ".join([as_sentence(each.kind.what), *rest])), ""]
     for prefix, record in _reproductions(records).items():
         for chart in record["charts"]:
             said = chart_caption(chart, record["seeds"])
@@ -246,9 +283,9 @@ def _rests_on(record: Record) -> str:
     return f"{record['model']}: n = {record['samples']} samples of {record['data']}, {record['norm']}, ε = {radii}"
 
 
-def _texts(records: Sequence[Record]) -> dict[str, str]:
+def _texts(drawn: Sequence[Drawn], records: Sequence[Record]) -> dict[str, str]:
     """File names and contents of the captions, and of the tables and claims of reproductions."""
-    found = {"captions.md": captions(records)}
+    found = {"captions.md": captions(drawn, records)}
     for prefix, record in _reproductions(records).items():
         for name, sheet in reproduction_tables.sheets(record).items():
             found |= {f"{prefix}-{name}.tex": sheet.latex(), f"{prefix}-{name}.md": sheet.markdown()}
@@ -270,14 +307,16 @@ def write_figures(records: Sequence[Record], out_dir: str | os.PathLike[str]) ->
     Raises:
         InputError: a record is of no known kind, or damaged.
     """
-    return _write(dict(_rendered(records, None)), Path(out_dir))
+    return _write(dict(_rendered(_drawn(records, None), records, None)), Path(out_dir))
 
 
 def write_for(records: Sequence[Record], out_dir: str | os.PathLike[str], venue: Venue | None = None) -> list[Path]:
     """Write every figure for a venue, all captions, and the tables of reproductions as LaTeX and Markdown.
 
     Charts are laid out for the venue. The other figures have a layout of their own: they get the fonts of the venue
-    and are scaled as a whole where they are wider than its text, or to fill its page.
+    and are scaled as a whole where they are wider than its text, or to fill its page; where their texts would become
+    too small, or the figure higher than a page, every record gets a figure of its own, numbered in the order of the
+    records.
 
     Args:
         records: in any order.
@@ -290,8 +329,9 @@ def write_for(records: Sequence[Record], out_dir: str | os.PathLike[str], venue:
     Raises:
         InputError: a record is of no known kind, or damaged.
     """
-    contents = dict(_rendered(records, venue))
-    contents |= {name: text.encode() for name, text in _texts(records).items()}
+    drawn = _drawn(records, venue)
+    contents = dict(_rendered(drawn, records, venue))
+    contents |= {name: text.encode() for name, text in _texts(drawn, records).items()}
     return _write(contents, Path(out_dir))
 
 

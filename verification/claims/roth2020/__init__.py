@@ -34,5 +34,5 @@ EXPERIMENT = Experiment(
     nets=nets,
     conclude=conclude,
     cuts=cuts,
-    measuring={"quick": 12.0, "full": 25.0},
+    measuring={"quick": 12.0, "full": 45.0},
 )
