@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from figures.numbers import decimal
 from figures.rows import Record, norm_title, surrogate_title
-from figures.style import CAPTION_LINE, GREY, INK, PALETTE, SMALL_TEXT, TEXT_SIZE, fold, shorten, style, write_lines
+from figures.style import (
+    CAPTION_LINE,
+    GREY,
+    INK,
+    PALETTE,
+    SMALL_TEXT,
+    TEXT_SIZE,
+    fold,
+    layout_size,
+    shorten,
+    style,
+    write_lines,
+)
 from figures.verifications import captions, model_title, unpack
 
 if TYPE_CHECKING:
@@ -19,7 +31,7 @@ if TYPE_CHECKING:
 
 SIDE, GUTTER, BETWEEN = 1.0, 0.08, 0.3  # inches: a picture, the space between pictures, between two examples
 ABOVE, BELOW, NAME, HEAD = 0.34, 0.24, 0.26, 0.2
-BLOCK = 3 * SIDE + 2 * GUTTER
+BLOCK, ROW = 3 * SIDE + 2 * GUTTER, ABOVE + SIDE + BELOW
 COLUMNS = ("input", "perturbation", "perturbed input")
 EXAMPLES = 8  # in a figure; at least two of every model
 DIVERGING = "RdBu_r"
@@ -48,12 +60,12 @@ def attack_images_figure(verifications: Sequence[Record]) -> Figure:
     with style():
         from matplotlib.figure import Figure
 
-        blocks = _blocks(verifications)
-        row_height = ABOVE + SIDE + BELOW
         width = 2 * BLOCK + BETWEEN
         notes = [*fold(KEY, width, SMALL_TEXT), *captions(verifications, width)]
-        tall = [NAME + HEAD + row_height * math.ceil(len(shown) / 2) for shown in blocks]
-        height = sum(tall) + 0.1 + CAPTION_LINE * len(notes)
+        foot = 0.1 + CAPTION_LINE * len(notes)
+        blocks = _blocks(verifications, layout_size()[1] - foot)
+        tall = [NAME + HEAD + ROW * math.ceil(len(shown) / 2) for shown in blocks]
+        height = sum(tall) + foot
         figure = Figure(figsize=(width, height))
         top = height
         for shown, size in zip(blocks, tall, strict=True):
@@ -61,7 +73,7 @@ def attack_images_figure(verifications: Sequence[Record]) -> Figure:
             figure.text(0, (top - 0.02) / height, title, va="top", fontsize=9, fontweight="bold")
             for number, (record, example) in enumerate(shown):
                 left = (number % 2) * (BLOCK + BETWEEN)
-                bottom = top - NAME - HEAD - (number // 2) * row_height - ABOVE - SIDE
+                bottom = top - NAME - HEAD - (number // 2) * ROW - ABOVE - SIDE
                 if number < 2:
                     _head(figure, left, top - NAME)
                 _example(figure, record, example, left, bottom)
@@ -70,12 +82,13 @@ def attack_images_figure(verifications: Sequence[Record]) -> Figure:
         return figure
 
 
-def _blocks(verifications: Sequence[Record]) -> list[list[tuple[Record, Record]]]:
-    """Per model the examples to show, each with its record, in turns from all records of the model."""
+def _blocks(verifications: Sequence[Record], height: float) -> list[list[tuple[Record, Record]]]:
+    """Per model the examples that there is room for, each with its record, in turns from all records of the model."""
     models: dict[str, list[Record]] = {}
     for record in verifications:
         models.setdefault(record["model"]["name"], []).append(record)
-    room = max(2, EXAMPLES // len(models))
+    rows = int(min(EXAMPLES, (height / len(models) - NAME - HEAD) / ROW))
+    room = max(2, min(EXAMPLES // len(models), 2 * rows))
     turns = (zip_longest(*([(r, e) for e in r["examples"]] for r in records)) for records in models.values())
     return [[pair for turn in turn_by_turn for pair in turn if pair is not None][:room] for turn_by_turn in turns]
 

@@ -19,7 +19,7 @@ from figures.style import (
     TEXT_SIZE,
     fold,
     label_widths,
-    layout_width,
+    layout_size,
     row_labels,
     shorten,
     style,
@@ -64,7 +64,7 @@ def bounds_figure(evaluations: Sequence[Record]) -> Figure:
 
         lines = _lines(reading_order(evaluations))
         labels = _labels(lines)
-        room = (layout_width() - sum(label_widths(labels)) - GUTTER) / len(evaluations) - GUTTER
+        room = (layout_size()[0] - sum(label_widths(labels)) - GUTTER) / len(evaluations) - GUTTER
         panel = min(PANEL, max(NARROWEST, room))
         axis = fold(AXIS, panel, AXIS_SIZE)
         below = BELOW + 0.15 * (len(axis) - 1)

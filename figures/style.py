@@ -31,6 +31,7 @@ FIXED_CLASS, A_POSTERIORI = PALETTE[0], PALETTE[1]
 VERDICT_COLOURS = {"proved": PALETTE[0], "undecided": FAINT, "refuted": "#cc3311", "failed": INK}
 
 TEXT_SIZE, SMALL_TEXT = 7.5, 6.5  # points; nothing is smaller
+TALLEST = 9.0  # inches that a page of a paper has
 WIDEST = 1.15  # times that texts may be enlarged where the font of a venue is narrower
 CAPTION_LINE = 0.13  # inches
 
@@ -71,7 +72,7 @@ VENUES = {
         Venue("neurips", width=5.5, column=5.5, panel=1.75),
         Venue("icml", width=6.75, column=3.25, panel=1.75),
         Venue("jmlr", width=6.0, column=6.0, panel=1.9),
-        Venue("slides", width=40 / 3, column=40 / 3, panel=3.9, height=7.5, margin=0.4, text=9.0),
+        Venue("slides", width=40 / 3, column=40 / 3, panel=3.9, height=7.5, margin=0.4, text=8.0),
     )
 }
 
@@ -149,21 +150,22 @@ def narrowness(venue: Venue) -> float:
     return max(1.0, min(WIDEST, *(text_width(text) / text_width(text, TEXT_SIZE, family) for text in usual)))
 
 
-def layout_width() -> float:
-    """How wide a figure with a layout of its own may be, in inches.
+def layout_size() -> tuple[float, float]:
+    """How wide and how high a figure with a layout of its own may be, in inches.
 
-    It is scaled as a whole to the venue of `typeface_of`; so wide, its smallest text has the venue's least size.
+    It is scaled as a whole to the venue of `typeface_of`; so large, its smallest text has the venue's least size.
 
-    >>> layout_width()
-    inf
+    >>> layout_size()
+    (inf, inf)
     >>> with typeface_of(VENUES["neurips"]):
-    ...     6.5 < layout_width() < 7.0
+    ...     6.5 < layout_size()[0] < 7.0
     True
     """
     venue = _typeface.get()
     if venue is None:
-        return math.inf
-    return (venue.width - 2 * venue.margin) * narrowness(venue) * SMALL_TEXT / venue.text
+        return math.inf, math.inf
+    shrunk = narrowness(venue) * SMALL_TEXT / venue.text
+    return (venue.width - 2 * venue.margin) * shrunk, ((venue.height or TALLEST) - 2 * venue.margin) * shrunk
 
 
 def layer_colours(count: int) -> list[str]:

@@ -15,7 +15,7 @@ from figures.style import (
     PALETTE,
     TEXT_SIZE,
     VERDICT_COLOURS,
-    layout_width,
+    layout_size,
     spread,
     style,
     text_width,
@@ -70,7 +70,7 @@ def surrogates_figure(verifications: Sequence[Record]) -> Figure:
         wide, tall = LEFT + WIDE + max(map(text_width, labels)) + 0.45, ABOVE + TALL + BELOW
         turned = len(norms) > max(2, len(rows))  # three norms of one model stand below each other
         columns, lines = (len(rows), len(norms)) if turned else (len(norms), len(rows))
-        if columns * wide > layout_width():
+        if columns * wide > layout_size()[0]:
             columns, lines = 1, columns * lines
         width = columns * wide
         notes = captions(verifications, width)

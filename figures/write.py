@@ -19,7 +19,7 @@ from figures.chart_figure import chart_caption, chart_figure
 from figures.layers_figure import layers_figure
 from figures.rows import Record, of_format
 from figures.scatter_figure import scatter_figure
-from figures.style import SCREEN, SMALL_TEXT, Venue, narrowness, style, typeface_of
+from figures.style import SCREEN, SMALL_TEXT, TALLEST, Venue, narrowness, style, typeface_of
 from figures.surrogates_figure import surrogates_figure
 from figures.tables import as_sentence, described, markdown_escape
 from figures.verdicts_figure import verdicts_figure
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 PAD = 0.06  # inches around a figure that is cropped to what is drawn
 DPI = 200
-TALLEST = 9.0  # inches that a page of a paper has
 LARGEST = 2.2  # how many times a figure may grow to fill a page
 
 
@@ -110,11 +109,17 @@ def make_figures(records: Sequence[Record]) -> dict[str, Figure]:
     >>> make_figures([])
     {}
     """
-    return {drawn.name: drawn.figure for drawn in _drawn(records, None)}
+    return {drawn.name: drawn.figure for drawn in draw_for(records, None)}
 
 
-def _drawn(records: Sequence[Record], venue: Venue | None) -> list[Drawn]:
-    """All figures for a venue; where one would be too small or too high there, every record gets its own."""
+def draw_for(records: Sequence[Record], venue: Venue | None) -> list[Drawn]:
+    """The figures of evaluations, verifications and alignments for a venue, or of their own size.
+
+    Where one would be too small or too high, every record gets its own.
+
+    Raises:
+        InputError: a record is of no known kind, or damaged.
+    """
     found: list[Drawn] = []
     with typeface_of(venue), style():
         for kind in KINDS:
@@ -307,7 +312,7 @@ def write_figures(records: Sequence[Record], out_dir: str | os.PathLike[str]) ->
     Raises:
         InputError: a record is of no known kind, or damaged.
     """
-    return _write(dict(_rendered(_drawn(records, None), records, None)), Path(out_dir))
+    return _write(dict(_rendered(draw_for(records, None), records, None)), Path(out_dir))
 
 
 def write_for(records: Sequence[Record], out_dir: str | os.PathLike[str], venue: Venue | None = None) -> list[Path]:
@@ -329,7 +334,7 @@ def write_for(records: Sequence[Record], out_dir: str | os.PathLike[str], venue:
     Raises:
         InputError: a record is of no known kind, or damaged.
     """
-    drawn = _drawn(records, venue)
+    drawn = draw_for(records, venue)
     contents = dict(_rendered(drawn, records, venue))
     contents |= {name: text.encode() for name, text in _texts(drawn, records).items()}
     return _write(contents, Path(out_dir))

@@ -24,7 +24,7 @@ from bounds.errors import InputError
 from figures import write
 from figures.bounds_figure import axis_limits, bounds_figure
 from figures.layers_figure import layers_figure
-from figures.style import PALETTE, layer_colours, shorten, spread, text_width
+from figures.style import PALETTE, TALLEST, VENUES, layer_colours, shorten, spread, text_width
 from figures.write import make_figures, render, write_figures
 from tests.figures.examples import KINDS, evaluation, records
 from tests.figures.verifications import hostile
@@ -53,6 +53,18 @@ def drawn_x(figure: Figure, marker: str) -> list[float]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_no_text_overlaps_another_or_is_tiny(kind: write.Kind) -> None:
     check_texts(kind.draw(kind.fitting(records())))
+
+
+@pytest.mark.parametrize("name", VENUES)
+def test_figures_for_a_venue_fit_its_page_and_can_be_read_there(name: str) -> None:
+    venue = VENUES[name]
+    for drawn in write.draw_for(records(), venue):
+        drawn.figure.savefig(io.BytesIO(), format="svg")
+        sizes = [float(text.get_fontsize()) for text in drawn.figure.findobj(Text) if text.get_text().strip()]
+        assert drawn.scale * min(sizes) >= 0.98 * venue.text, drawn.name
+        box = drawn.figure.get_tightbbox(FigureCanvasAgg(drawn.figure).get_renderer())
+        assert drawn.scale * box.width <= venue.width, drawn.name
+        assert drawn.scale * box.height <= (venue.height or TALLEST), drawn.name
 
 
 @pytest.mark.parametrize("odd", hostile())
@@ -198,7 +210,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_debris(
 
 
 def test_nothing_is_written_when_a_figure_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(figure: Any, suffix: str) -> bytes:
+    def interrupted(figure: Any, suffix: str, **_: Any) -> bytes:
         if suffix == "png":
             raise KeyboardInterrupt
         return b"content"
