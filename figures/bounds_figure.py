@@ -67,7 +67,7 @@ def bounds_figure(evaluations: Sequence[Record]) -> Figure:
         room = (layout_size()[0] - sum(label_widths(labels)) - GUTTER) / len(evaluations) - GUTTER
         panel = min(PANEL, max(NARROWEST, room))
         axis = fold(AXIS, panel, AXIS_SIZE)
-        below = BELOW + 0.15 * (len(axis) - 1)
+        below = BELOW + 0.22 * (len(axis) - 1)
         height = ROW * len(lines) + below + ABOVE
         width = len(evaluations) * (panel + GUTTER)
         figure = Figure(figsize=(width, height))
