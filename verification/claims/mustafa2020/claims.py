@@ -85,7 +85,7 @@ def _more_robust(
         f"{eps:g}, attacks on {sizes.attacked} held-out samples; strengths {strengths}.",
         remark="Each method's best robust accuracy among strengths that keep the clean accuracy, linear between "
         "strengths; attacks, within legal images, give upper bounds of robust accuracies. Neither penalty is matched "
-        "to ℓ∞." + f" {left_out} seeds are left out: a series does not come down to that accuracy." * bool(left_out),
+        "to ℓ∞." + f" Seeds left out because a series does not come down to that accuracy: {left_out}." * bool(left_out),
     )
 
 

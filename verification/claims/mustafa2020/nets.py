@@ -110,7 +110,7 @@ SIZES = {
         samples=5000,
         epochs=8,
         strengths={
-            ("mnist", GRADIENT): (1.0, 1.5, 2.0, 2.5),
+            ("mnist", GRADIENT): (1.0, 1.5, 2.0, 3.0),
             ("mnist", HESSIAN): (0.5, 1.0, 2.0, 5.0),
             ("mnist", KEPT): (0.5, 1.0, 2.0, 5.0),
             ("fashion-mnist", GRADIENT): (0.05, 0.15, 0.4, 1.0),
