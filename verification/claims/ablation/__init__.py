@@ -38,6 +38,6 @@ EXPERIMENT = Experiment(
     nets=nets,
     conclude=conclude,
     cuts=cuts,
-    measuring={"quick": 8.0, "full": 30.0},
+    measuring={"quick": 8.0, "full": 12.0},
     memory=0.9,
 )
