@@ -76,8 +76,8 @@ def _more_robust(
     return _claim(
         key=f"{name}-beats-gradient-{data}-{norm}-{drop:g}",
         statement=f"On {DATA[data]}, Hessian-regularised networks ({DIRECTIONS[method]}) are more robust to "
-        f"{NORMS[norm]} attacks than gradient-regularised ones at equal clean accuracy ({drop:g} percentage points "
-        "below plain training).",
+        f"{NORMS[norm]} attacks than gradient-regularised ones at equal clean accuracy ({drop:g} percentage "
+        f"point{'s' * (drop != 1)} below plain training).",
         source=PAPER,
         quantity="robust accuracy, Hessian − gradient regularisation, percentage points",
         values=[hessian[seed] - gradient[seed] for seed in both],
@@ -85,7 +85,9 @@ def _more_robust(
         f"{eps:g}, attacks on {sizes.attacked} held-out samples; strengths {strengths}.",
         remark="Each method's best robust accuracy among strengths that keep the clean accuracy, linear between "
         "strengths; attacks, within legal images, give upper bounds of robust accuracies. Neither penalty is matched "
-        "to ℓ∞." + f" Seeds left out because a series does not come down to that accuracy: {left_out}." * bool(left_out),
+        "to ℓ∞."
+        + f" Seeds left out because a series does not come down to that accuracy: {left_out}."
+        * bool(left_out),
     )
 
 
