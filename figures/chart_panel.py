@@ -233,11 +233,23 @@ class DrawnPanel:
         return left, right, below, above
 
 
+def without_first(ticks: list[float], scale: str) -> list[float]:
+    """The ticks of a symlog axis without the smallest one above 0, which stands close to 0; others as they are.
+
+    >>> without_first([0.0, 0.001, 0.1, 10.0], "symlog"), without_first([0.1, 1.0], "log")
+    ([0.0, 0.1, 10.0], [0.1, 1.0])
+    """
+    if scale != "symlog" or len(ticks) < 4:
+        return ticks
+    first = ticks.index(0.0) + 1
+    return ticks[:first] + ticks[first + 1 :]
+
+
 def fitting_ticks(axis: ChartAxis, room: float, at_most: int, kind: Type, *, stacked: bool = False) -> list[float]:
     """As many ticks as can be named in `room` inches, side by side or on top of each other."""
     ticks: list[float] = []
-    for number in range(max(2, at_most), 1, -1):
-        ticks = axis.ticks(number)
+    wanted = [axis.ticks(number) for number in range(max(2, at_most), 1, -1)]
+    for ticks in (ticks for most in wanted for ticks in (most, without_first(most, axis.scale))):
         names = [bare(label) for label in tick_labels(ticks, axis.scale)]
         halves = [kind.small / 144 if stacked else text_width(name, kind.small, kind.family) / 2 for name in names]
         places = [room * axis.share(tick) for tick in ticks]
