@@ -6,6 +6,7 @@ is a `Shift` of its own after the linear map, eval-mode batch-norm is a `Scale` 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,6 +33,11 @@ class Operation:
     def out_shape(self) -> Shape:
         """Shape of the output without the batch."""
         return tuple(self.linear(torch.zeros(1, *self.in_shape, dtype=torch.float64)).shape[1:])
+
+    @property
+    def columns(self) -> int:
+        """Entries of the matrix that torch makes of one sample's input on the way, beside the output."""
+        return 0
 
     def __call__(self, z: Tensor) -> Tensor:
         """The map at z of shape (batch, *in_shape)."""
@@ -77,6 +83,11 @@ class Convolution(Operation):
     dilation: Shape
     groups: int
 
+    @property
+    def columns(self) -> int:
+        """One column of in channels × kernel entries per output position."""
+        return self.in_shape[0] * math.prod(self.weight.shape[2:]) * math.prod(self.out_shape[1:])
+
     def _linear(self, z: Tensor) -> Tensor:
         return self._convolve(z, transposed=False, output_padding=(0,) * len(self.stride))
 
@@ -113,6 +124,11 @@ class TransposedConvolution(Operation):
     output_padding: Shape
     dilation: Shape
     groups: int
+
+    @property
+    def columns(self) -> int:
+        """One column of out channels × kernel entries per input position."""
+        return self.out_shape[0] * math.prod(self.weight.shape[2:]) * math.prod(self.in_shape[1:])
 
     def _linear(self, z: Tensor) -> Tensor:
         return torch.convolution(

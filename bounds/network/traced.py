@@ -39,11 +39,44 @@ class TracedNetwork:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The network's output (batch, outputs) in float64 for x of shape (batch, *input_shape)."""
-        values = [x.double()]
-        for node in self.nodes:
+        values = {0: x.double()}
+        for position, node in enumerate(self.nodes):
             if not isinstance(node.operation, Input):
-                values.append(node.operation(*(values[source] for source in node.inputs)))
-        return values[-1]
+                values[position] = node.operation(*(values[source] for source in node.inputs))
+            for source in self._read_last[position]:
+                del values[source]
+        return values[len(self.nodes) - 1]
+
+    @cached_property
+    def _read_last(self) -> list[list[int]]:
+        """Per node, whose values nothing reads after it: they need not be kept."""
+        reader = {source: position for position, node in enumerate(self.nodes) for source in node.inputs}
+        last: list[list[int]] = [[] for _ in self.nodes]
+        for source, position in reader.items():
+            last[position].append(source)
+        return last
+
+    @cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shape of every node's value, without the batch."""
+        values = [torch.zeros(1, *self.input_shape, dtype=torch.float64)]
+        for node in self.nodes[1:]:
+            values.append(node.operation(*(torch.zeros_like(values[source]) for source in node.inputs)))  # type: ignore[operator]
+        return tuple(tuple(value.shape[1:]) for value in values)
+
+    @cached_property
+    def footprint(self) -> int:
+        """Bytes that one sample takes while it is differentiated, roughly, from the shapes.
+
+        Every value is kept for the way back, and torch writes a convolution in float64 as a matrix product, whose
+        columns exist for one convolution at a time.
+        """
+        kept, columns = 0, 0
+        for node, shape in zip(self.nodes, self.shapes, strict=True):
+            steps = node.operation.operations if isinstance(node.operation, Segment) else ()
+            kept += math.prod(shape) + sum(math.prod(step.out_shape) for step in steps[:-1])
+            columns = max([columns, *(step.columns for step in steps)])
+        return 8 * (kept + 2 * columns)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:

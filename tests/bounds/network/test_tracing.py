@@ -285,3 +285,12 @@ def test_the_exporter_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
 def test_the_package_loads_torch_only_on_use() -> None:
     program = "import sys, bounds.network; assert 'torch' not in sys.modules; bounds.network.trace"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_values_are_dropped_after_their_last_reader_and_the_footprint_counts_them_all() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    network = trace(module, torch.zeros(1, 1, 6, 6))
+    assert network.shapes == ((1, 6, 6), (4, 6, 6), (4, 6, 6), (2,))
+    kept = 36 + 2 * 4 * 36 + 2 * 4 * 36 + 2 * 2  # the input; convolution and its offset; ReLU and flattened; logits
+    assert network.footprint == 8 * (kept + 2 * 9 * 36)
+    assert network._read_last == [[], [0], [1], [2]]
