@@ -20,7 +20,7 @@ from benchmarks.mnist import checkpoint
 from bounds.errors import InputError
 from bounds.inputs import load_checkpoint, load_data
 from bounds.measure.margin import margins_of_logits
-from bounds.measure.models import float64_model
+from bounds.network.logits import as_logits
 from verification.attack_set import AttackSet
 from verification.attacks import attack
 
@@ -72,7 +72,7 @@ def referee_loss(model: nn.Module, x: Tensor, y: Tensor, allowed: AttackSet, ste
             device=torch.device("cpu"),
         ).perturb(x.float(), y, best_loss=True)
     with torch.no_grad():
-        return margins_of_logits(float64_model(model)(x + allowed.project(found.double() - x, x)), y)[1]
+        return margins_of_logits(as_logits(model, x)(x + allowed.project(found.double() - x, x)), y)[1]
 
 
 def duels(n: int, restarts: int = 1) -> Iterator[Duel]:

@@ -26,6 +26,8 @@ from bounds.inputs import Data, as_data, check_fits
 from bounds.measure import data_norms, jacobian_norms, layer_norms, margins, operator_norm, support_radius
 from bounds.measurements import ATTACK_NORMS, DataMeasurement, LayerMeasurement, Measurements
 from bounds.network import Segment, TracedNetwork, TraceError, trace
+from bounds.network.errors import InvalidNetwork
+from bounds.network.modes import with_gradients
 from bounds.readings import Settings
 from bounds.robust_margins import RobustMargins
 from bounds.rows import Sample, bound_row, empirical_risk, holdout_row, inapplicable_row, violations
@@ -76,6 +78,7 @@ def _html_row(row: dict[str, Any]) -> str:
     return "<tr>" + "".join(f"<td>{escape(cell)}" for cell in cells) + "</tr>"
 
 
+@with_gradients
 def evaluate(
     model: nn.Module,
     train: object,
@@ -376,7 +379,7 @@ def _collapsed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _traced(module: nn.Module, data: Data, name: str) -> TracedNetwork:
     try:
         return trace(module, data.x[:2].to(torch.float32))
-    except TraceError as error:
+    except (TraceError, InvalidNetwork) as error:
         raise type(error)(f"{name}, on {data.name}: {error}") from error
 
 

@@ -365,7 +365,6 @@ CASES: dict[str, Case] = {
     "vit": Case(ViT, (1, 4, 4), chain=False),
     "gru": Case(GRUClassifier, (5, 3), chain=False),
     "gated": Case(Gated, (4,), chain=False),
-    "softmax-end": Case(lambda: nn.Sequential(mlp((4, 5, 3)), nn.LogSoftmax(dim=1)), (4,), chain=False),
     "relu-end": Case(lambda: nn.Sequential(mlp((4, 5, 3)), nn.ReLU()), (4,), chain=False),
     "relu-start": Case(lambda: nn.Sequential(nn.ReLU(), nn.Linear(4, 3)), (4,), chain=False),
 }

@@ -15,16 +15,20 @@ from torch import Tensor, nn
 
 from bounds.errors import InputError, unknown_name
 from bounds.inputs import Data, check_fits
-from bounds.measure.models import Model, float64_model
-from bounds.network import SamplesInteract, TracedNetwork, TraceError, trace
+from bounds.network import TracedNetwork
+from bounds.network.errors import InvalidNetwork
+from bounds.network.logits import Logits, graph_or_function
+from bounds.network.modes import with_gradients
+from bounds.network.running import Model
 from verification.attack_set import AttackSet
 from verification.certify.certifier import EFFORTS, Certifier
 from verification.certify.enclosure import refuse_opaque
 
 Box = tuple[float, float] | None
 
-ROUNDING = 1e-9
-"""Relative allowance for the rounding of losses and slopes where a network is too opaque to derive one."""
+ROUNDING = {True: 1e-9, False: 1e-4}
+"""Relative allowance for the rounding of losses and slopes where a network is too opaque to derive one: in float64,
+and in the coarser precision that a network's own code insists on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,9 @@ class Plan:
         name: of the model.
         source: where model and data come from, for a replay.
         identity: digest that tells the network from others.
-        notes: why certificates are not available.
+        notes: what was made of the outputs, and why certificates are not available.
+        certifiable: whether they are.
+        rounding: relative allowance for the rounding of losses and slopes, where none can be derived.
     """
 
     model: Callable[[Tensor], Tensor]
@@ -68,6 +74,8 @@ class Plan:
     source: Mapping[str, Any] | None
     identity: str
     notes: tuple[str, ...]
+    certifiable: bool
+    rounding: float
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -97,7 +105,7 @@ class Plan:
     @cached_property
     def certifier(self) -> Certifier | None:
         """The certifier with the operator norms of a chain; None where the network could not be certified."""
-        if self.network is None or self.notes:
+        if self.network is None or not self.certifiable:
             return None
         return Certifier.measured(self.network, seed=self.seed)
 
@@ -107,6 +115,7 @@ class Plan:
         return 0.0 if self.certifier is None else self.certifier.failure
 
 
+@with_gradients
 def plan(
     model: Model,
     data: Data,
@@ -137,18 +146,16 @@ def plan(
     chosen, indices = _choose(data, samples, seed)
     for x, _ in chosen.batches(256):
         AttackSet("l2", 0.0, chosen_box).limits(x)
-    traced, notes = (network, ()) if network is not None else _trace(model, chosen, name)
     # Attacks and surrogates are evaluated with the very operations that the rounding errors are derived for.
-    run = traced if traced is not None else float64_model(model)
-    _check_outputs(run, chosen, name)
-    if traced is not None:
-        notes += why_not_certified(traced)
-    if notes:
-        notes += (f"rounding errors: at most {ROUNDING:g} of a loss or slope, which is assumed, not derived",)
-    identity = _identity(model, run, chosen, source)
+    function, why = _function(model if network is None else network, chosen, name)
+    rounding = ROUNDING[isinstance(function, TracedNetwork) or function.precision == torch.float64]
+    notes = (*function.notes, *why)
+    if why:
+        notes += (f"rounding errors: at most {rounding:g} of a loss or slope, which is assumed, not derived",)
+    identity = _identity(model, function, chosen, source)
     return Plan(
-        run,
-        traced,
+        function,
+        function if isinstance(function, TracedNetwork) else None,
         chosen,
         indices,
         norms,
@@ -164,6 +171,8 @@ def plan(
         source,
         identity,
         notes,
+        certifiable=not why,
+        rounding=rounding,
     )
 
 
@@ -214,34 +223,18 @@ def at(data: Data, indices: Sequence[int]) -> Data:
     return replace(data, x=data.x[list(indices)], y=data.y[list(indices)])
 
 
-def _trace(model: Model, data: Data, name: str) -> tuple[TracedNetwork | None, tuple[str, ...]]:
-    """The network as a graph, or None with the reason; what does not even run is refused."""
-    if isinstance(model, TracedNetwork):
-        return model, ()
-    if not isinstance(model, nn.Module):
-        return None, ("certificates are not available: the model is a plain function, not a torch module",)
+def _function(model: Model, data: Data, name: str) -> tuple[TracedNetwork | Logits, tuple[str, ...]]:
+    """The checked network and why there are no certificates; refuses what does not fit the data."""
     try:
-        return trace(model, next(data.batches(2))[0].float()), ()
-    except SamplesInteract:
-        raise
-    except TraceError as error:
-        _check_outputs(float64_model(model), data, name)
-        return None, (f"certificates are not available: {error}",)
-
-
-def _check_outputs(run: Callable[[Tensor], Tensor], data: Data, name: str) -> None:
-    """Refuse a network that does not run on the data, or has fewer outputs than the data has classes."""
-    x = next(data.batches(2))[0].requires_grad_(True)
-    try:
-        logits = run(x)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        cause = (str(error).strip() or repr(error)).splitlines()[0]
-        raise InputError(f"{name}: does not run on {data.name}, inputs of shape {data.input_shape}: {cause}") from error
-    if logits.ndim != 2 or len(logits) != len(x) or logits.shape[1] < 2:
-        raise InputError(f"{name}: returns shape {tuple(logits.shape)} for {len(x)} inputs, not (batch, classes >= 2)")
-    if not logits.requires_grad:
-        raise InputError(f"{name}: its outputs do not depend differentiably on its inputs; there is nothing to attack")
-    check_fits(data, data.input_shape, logits.shape[1])
+        function, why = graph_or_function(model, next(data.batches(3))[0])
+    except InvalidNetwork as error:
+        raise type(error)(f"{name}, on {data.name}: {error}") from error
+    with torch.no_grad():
+        outputs = function(next(data.batches(1))[0]).shape[1]
+    check_fits(data, data.input_shape, outputs)
+    if isinstance(function, TracedNetwork):
+        return function, why_not_certified(function)
+    return function, (f"certificates are not available: {why}",)
 
 
 def why_not_certified(network: TracedNetwork) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from bounds.errors import InputError
 from bounds.measure.jacobian import jacobians
 from bounds.measure.margin import margins_of_logits
-from bounds.measure.models import Model, float64_model
 from bounds.measure.pr_norm import (
     dual_exponent,
     dual_vector,
@@ -30,6 +29,8 @@ from bounds.measure.pr_norm import (
     vector_norms,
 )
 from bounds.network import TracedNetwork
+from bounds.network.logits import as_logits
+from bounds.network.running import Model
 from bounds.records import finite
 from verification.attack_set import AttackSet
 from verification.attacks import attack
@@ -180,7 +181,7 @@ def compare_iterates(
     >>> comparison.agrees, comparison.radius
     (tensor([True]), tensor([inf], dtype=torch.float64))
     """
-    ball, run, x = _ball(norm, eps, r), float64_model(model), x.double()
+    ball, run, x = _ball(norm, eps, r), as_logits(model, x), x.double()
     jacobian = jacobians(run, x).flatten(2)
     start = _random_start(jacobian, ball.p, seed)
     distance, unique = torch.zeros(len(x), dtype=torch.float64), torch.ones(len(x), dtype=torch.bool)
@@ -240,7 +241,7 @@ def compare_objectives(
     >>> round((comparison.perturbed - comparison.operator).item(), 12)
     0.0
     """
-    ball, run, x = _ball(norm, eps, r), float64_model(model), x.double()
+    ball, run, x = _ball(norm, eps, r), as_logits(model, x), x.double()
     jacobian = jacobians(run, x).flatten(2)
     v = maximiser(jacobian, ball.p, r)
     starts = (eps * v, -eps * v, eps * _random_start(jacobian, ball.p, seed))
@@ -330,7 +331,7 @@ def alignment(
         raise InputError(f"logit norm: its exponent must be 1, 2 or inf to be attacked, not {r}")
     losses = {"cross-entropy": "cross-entropy", "distance": DISTANCES[r]}
     balls = [_ball(norm, eps, r, box) for eps in eps_list]
-    run, x = float64_model(model), x.double()
+    run, x = as_logits(model, x), x.double()
     view = _view(run, x, balls[0].p, r)
     radius, notes = _radius(network, x, norm)
     results = []

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from bounds.errors import InputError
 from bounds.inputs import Data
-from bounds.measure.models import Model, float64_model
+from bounds.measure.margin import logits_on
+from bounds.network.modes import with_gradients
+from bounds.network.running import Model
 from verification import witness
 from verification.attack_set import AttackSet
 from verification.plan import at
@@ -54,6 +56,7 @@ class Replay:
     failures: tuple[str, ...]
 
 
+@with_gradients
 def replay(
     record: Mapping[str, Any], model: Model, data: Data, *, progress: Callable[[int, int], None] | None = None
 ) -> Replay:
@@ -70,8 +73,8 @@ def replay(
     Raises:
         InputError: if the record is damaged, or the data are not those that it was made with.
     """
-    run = float64_model(model)
     samples, claims = _samples(record, data), _claims(record)
+    run = logits_on(model, samples)
     claimed, confirmed = Counter[str](), Counter[str]()
     failures: list[str] = []
     done = 0

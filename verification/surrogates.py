@@ -13,7 +13,9 @@ from bounds.errors import InputError
 from bounds.inputs import Data
 from bounds.measure import JacobianNorms, jacobian_norms
 from bounds.measure.margin import margins_of_logits
-from bounds.measure.models import Model, float64_model
+from bounds.network.logits import as_logits
+from bounds.network.modes import with_gradients
+from bounds.network.running import Model
 from verification.attack_set import NORMS, AttackSet
 
 OPERATOR_R = 2.0  # the logit norm of the operator row
@@ -147,6 +149,7 @@ def surrogates(model: Model, x: Tensor, y: Tensor, norm: str, eps: float) -> dic
     return found.at(eps)
 
 
+@with_gradients
 def slopes(
     model: Model, x: Tensor, y: Tensor, norm: str, *, progress: Callable[[int, int], None] | None = None
 ) -> Slopes:
@@ -158,7 +161,7 @@ def slopes(
         InputError: for an unknown norm, or a model whose samples influence each other.
     """
     ball = AttackSet(norm, 0.0)
-    run = float64_model(model)
+    run = as_logits(model, x)
     loss, gradient = _loss_and_gradient_norm(run, x, y, ball.q)
     rows = [row for row in SURROGATES.values() if norm in row.norms]
     found = {row.name: torch.full_like(loss, math.nan) for row in rows}

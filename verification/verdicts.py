@@ -14,20 +14,22 @@ from torch import Tensor
 
 from bounds.errors import unknown_name
 from bounds.inputs import Data
-from bounds.measure.models import Model
 from bounds.network import TracedNetwork
+from bounds.network.errors import InvalidNetwork
+from bounds.network.modes import single_thread, with_gradients
+from bounds.network.running import Model
 from bounds.records import finite
 from bounds.robust_margins import RobustMargins
 from verification import witness
 from verification.attack_set import AttackSet
-from verification.attacks import attack
+from verification.attacks import Attack, attack
 from verification.certify.certifier import Certifier
 from verification.certify.float_errors import loss_allowance, slope_allowance
 from verification.certify.lipschitz import lipschitz_lead
 from verification.journal import Journal
 from verification.judgement import Certificates, Clean, Verdicts, certificates, judge
 from verification.memory import Memory
-from verification.plan import ROUNDING, Box, Plan, plan, why_not_certified
+from verification.plan import Box, Plan, plan, why_not_certified
 from verification.summary import joined, summary
 from verification.surrogates import Slopes, finite_losses, slopes
 
@@ -127,6 +129,8 @@ def verify(
     return decide(job, journal, progress)
 
 
+@with_gradients
+@single_thread
 def decide(job: Plan, journal: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Verification:
     """Carry out a plan; see `verify`.
 
@@ -167,7 +171,7 @@ def _clean(job: Plan, x: Tensor, y: Tensor, norm: str, memory: Memory) -> Clean:
                 slope_allowance(job.certifier.network, x[rows]),
             )
         steepest = torch.stack(list(surrogate.slopes.values())).amax(dim=0)
-        return surrogate, _assumed(surrogate.loss), _assumed(steepest)
+        return surrogate, _assumed(job, surrogate.loss), _assumed(job, steepest)
 
     parts, loss_errors, slope_errors = zip(*memory.run(work, len(y)), strict=True)
     return Clean(Slopes.cat(parts), torch.cat(loss_errors), torch.cat(slope_errors))
@@ -203,6 +207,7 @@ def _decided(job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet,
         return certificates(job.certifier, x[rows], y[rows], attack_set, goals[rows], job.effort)
 
     error = _loss_error(job, x + found.delta, found.loss)
+    _replay(job, x, y, found, error)
     verdicts = judge(found, error, clean, certify, where=lambda i: f"sample {start + i}")
     values = {
         "clean_loss": _json(found.clean_loss),
@@ -219,6 +224,23 @@ def _decided(job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet,
         "values": values,
         "witnesses": _witnesses(job, start, x, y, clean, verdicts),
     }
+
+
+def _replay(job: Plan, x: Tensor, y: Tensor, found: Attack, error: Tensor) -> None:
+    """A loss that an attack saw must be there again in a fresh forward pass before it is held against anything.
+
+    Raises:
+        InvalidNetwork: when it is not: the network is random after all.
+    """
+    with torch.no_grad():
+        again = finite_losses(job.model(x + found.delta), y)
+    lost = ~found.failed & ~((again - found.loss).abs() <= 2 * error)
+    if bool(lost.any()):
+        i = int(lost.nonzero()[0])
+        raise InvalidNetwork(
+            f"{job.name}: at one perturbed input the loss was {found.loss[i]:.9g} and then {again[i]:.9g}: the"
+            " network is random, or keeps something between calls"
+        )
 
 
 def _witnesses(job: Plan, start: int, x: Tensor, y: Tensor, clean: Clean, verdicts: Verdicts) -> dict[str, Any]:
@@ -240,6 +262,7 @@ def _witnesses(job: Plan, start: int, x: Tensor, y: Tensor, clean: Clean, verdic
     return {str(start + i): one for i, one in zip(positions.tolist(), packed, strict=True)}
 
 
+@with_gradients
 def robust_measurement(
     model: Model,
     train: Data,
@@ -309,11 +332,11 @@ def _seed(seed: int, start: int, attack_set: AttackSet) -> int:
 
 def _loss_error(job: Plan, x: Tensor, loss: Tensor) -> Tensor:
     """Bound of the rounding error of losses and margins at x, (n,)."""
-    return _assumed(loss) if job.certifier is None else loss_allowance(job.certifier.network, x)
+    return _assumed(job, loss) if job.certifier is None else loss_allowance(job.certifier.network, x)
 
 
-def _assumed(value: Tensor) -> Tensor:
-    return ROUNDING * (1 + value.abs())
+def _assumed(job: Plan, value: Tensor) -> Tensor:
+    return job.rounding * (1 + value.abs())
 
 
 def _json(values: Tensor) -> list[float | None]:

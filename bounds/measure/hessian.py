@@ -13,11 +13,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bounds.errors import InputError
 from bounds.measure.jacobian import jacobians
 from bounds.measure.lanczos import lanczos
-from bounds.measure.margin import Batches
-from bounds.measure.models import Model, float64_model, gradient_or_zero, refuse_mixing
+from bounds.measure.margin import Batches, logits_on
 from bounds.measure.pr_norm import spectral
+from bounds.network.checks import check_samples
+from bounds.network.logits import Logits
+from bounds.network.modes import with_gradients
 from bounds.network.nodes import Opaque
 from bounds.network.nonlinear import MaxPool, Nonlinear
+from bounds.network.running import Model
 from bounds.network.traced import TracedNetwork
 
 _STEPS = 20
@@ -39,6 +42,7 @@ class HessianNorms:
     exact: bool
 
 
+@with_gradients
 def hessian_norms(
     model: Model,
     data: Batches,
@@ -67,7 +71,7 @@ def hessian_norms(
     Raises:
         InputError: if there are no samples or a sample influences another.
     """
-    run = float64_model(model)
+    run = logits_on(model, data)
     exact = is_piecewise_linear(model) if piecewise_linear is None else piecewise_linear
     tops, operators, done = [], [], 0
     for x, y in data.batches(chunk):
@@ -129,6 +133,7 @@ def piecewise_linear_curvature(model: Callable[[Tensor], Tensor], x: Tensor) -> 
     return spectral(weighted) ** 2
 
 
+@with_gradients
 def lanczos_curvature(
     model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, *, steps: int = _STEPS, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
@@ -147,7 +152,8 @@ def lanczos_curvature(
         >>> lanczos_curvature(lambda x: torch.cat([x, 0 * x], 1), x, y)[0]
         tensor([0.2500], dtype=torch.float64)
     """
-    refuse_mixing(model, x)
+    if not isinstance(model, TracedNetwork | Logits) and len(x) > 1:
+        check_samples(model, x[:3].detach())
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -164,7 +170,10 @@ def _curvature(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, steps: i
 
     def product(vectors: Tensor) -> Tensor:
         weighted = (gradient * vectors.reshape(inputs.shape)).sum()
-        return gradient_or_zero(weighted, inputs, keep=True).flatten(1)
+        found = None  # where the gradient is constant there is nothing to differentiate: the curvature is 0
+        if weighted.requires_grad:
+            found = torch.autograd.grad(weighted, inputs, retain_graph=True, allow_unused=True)[0]
+        return torch.zeros_like(vectors) if found is None else found.flatten(1)
 
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(len(x), inputs[0].numel(), generator=generator, dtype=torch.float64)

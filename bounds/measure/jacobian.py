@@ -8,9 +8,14 @@ import torch
 from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.measure.models import gradient_or_zero, refuse_mixing
+from bounds.network.checks import DISCONNECTED, check_samples
+from bounds.network.errors import InvalidNetwork
+from bounds.network.logits import Logits
+from bounds.network.modes import with_gradients
+from bounds.network.traced import TracedNetwork
 
 
+@with_gradients
 def jacobians(
     model: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -42,7 +47,8 @@ def jacobians(
         tensor([[[3., 2.],
                  [4., 0.]]])
     """
-    refuse_mixing(model, x)
+    if not isinstance(model, TracedNetwork | Logits) and len(x) > 1:  # those have been checked
+        check_samples(model, x[:3].detach(), x.dtype)
     parts = []
     for first in range(0, len(x), chunk):
         parts.append(_chunk_jacobians(model, x[first : first + chunk]))
@@ -63,5 +69,28 @@ def _chunk_jacobians(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     classes = len(totals)
     result = torch.empty(len(x), classes, *x.shape[1:], dtype=outputs.dtype)
     for k in range(classes):
-        result[:, k] = gradient_or_zero(totals[k], inputs, keep=k + 1 < classes)
+        result[:, k] = gradient(totals[k], inputs, keep=k + 1 < classes)
     return result
+
+
+def gradient(output: Tensor, inputs: Tensor, *, keep: bool = False) -> Tensor:
+    """Gradient of one number with respect to the inputs.
+
+    Args:
+        output: a scalar.
+        inputs: what it depends on.
+        keep: whether the graph is needed again.
+
+    Raises:
+        InvalidNetwork: where the output is disconnected from the inputs, which is not the same as a slope of zero.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> gradient((x**2).sum(), x), gradient((0 * x).sum(), x)
+    (tensor([2., 2.]), tensor([0., 0.]))
+    """
+    found = None
+    if output.requires_grad:
+        found = torch.autograd.grad(output, inputs, retain_graph=keep, allow_unused=True)[0]
+    if found is None:
+        raise InvalidNetwork(DISCONNECTED)
+    return found

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from bounds.errors import InputError
 from bounds.measure.jacobian import jacobians
-from bounds.measure.margin import Batches
-from bounds.measure.models import Model, float64_model
+from bounds.measure.margin import Batches, logits_on
 from bounds.measure.pr_norm import SampleBounds, operator_norm_pr, spectral, vector_norms
+from bounds.network.modes import with_gradients
+from bounds.network.running import Model
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class JacobianNorms:
     operators: dict[tuple[float, float], SampleBounds]
 
 
+@with_gradients
 def jacobian_norms(
     model: Model,
     data: Batches,
@@ -59,7 +61,7 @@ def jacobian_norms(
     Raises:
         InputError: if there are no samples or the samples influence each other.
     """
-    run = float64_model(model)
+    run = logits_on(model, data)
     parts, done = [], 0
     for x, y in data.batches(chunk):
         jacobian = jacobians(run, x.to(torch.float64), chunk=chunk).flatten(2)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.measure.models import float64_model
+from bounds.network.logits import Logits, as_logits
+from bounds.network.modes import with_gradients
+from bounds.network.running import Model
+from bounds.network.traced import TracedNetwork
 
 
 class Batches(Protocol):
@@ -59,8 +62,9 @@ class Margins:
         return float(ordered[low] + (position - low) * (ordered[high] - ordered[low]))
 
 
+@with_gradients
 def margins(
-    model: nn.Module | Callable[[Tensor], Tensor],
+    model: Model,
     data: Batches,
     *,
     batch_size: int = 256,
@@ -78,11 +82,11 @@ def margins(
         InputError: if there are no samples, fewer than two outputs, a label out of range or a logit that is
             not finite.
     """
-    run = float64_model(model)
+    run = logits_on(model, data, differentiable=False)
     values, losses, done = [], [], 0
     with torch.no_grad():
         for x, y in data.batches(batch_size):
-            margin, loss = margins_of_logits(run(x.to(torch.float64)), y)
+            margin, loss = margins_of_logits(run(x), y)
             values.append(margin)
             losses.append(loss)
             done += len(y)
@@ -92,6 +96,17 @@ def margins(
         raise InputError("data: there are no samples")
     margin = torch.cat(values)
     return Margins(margin, torch.cat(losses), margin > 0)
+
+
+def logits_on(model: Model, data: Batches, *, differentiable: bool = True) -> TracedNetwork | Logits:
+    """A model as a checked function (see `as_logits`), tried on the first samples of some data.
+
+    Raises:
+        InputError: if there are no samples, or for what `as_logits` refuses.
+    """
+    if len(data) == 0:
+        raise InputError("data: there are no samples")
+    return as_logits(model, next(data.batches(3))[0], differentiable=differentiable)
 
 
 def margins_of_logits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,48 +1,28 @@
-"""What a network must be before it is traced: finite, one tensor to one tensor, each sample on its own."""
+"""What a network must be before anything is measured: a deterministic function of one sample, and its derivative."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from bounds.network.errors import SamplesInteract, TraceError
+from bounds.network.errors import FAILURES, InvalidNetwork, SamplesInteract, first_line
 
+Function = Callable[[Tensor], Tensor]
 
-def pair_of(module: nn.Module, example: Tensor) -> Tensor:
-    """Two inputs in the precision of the module: the first of the example and a random one.
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+"""Steps of the finite differences; the best one counts, for kinks ask for small ones and rounding for large ones."""
 
-    Args:
-        module: the network.
-        example: one or more inputs, of shape (batch, *input_shape).
+MISMATCH, COARSE = 1e-3, 0.1
+"""Largest relative difference between a derivative and finite differences, in float64 and in coarser precisions."""
 
-    Raises:
-        TraceError: for an example without a batch axis, empty, or not finite.
-    """
-    if example.ndim < 2 or len(example) == 0:
-        raise TraceError(f"the example has shape {tuple(example.shape)}: (batch, *input_shape) is expected")
-    if not bool(torch.isfinite(example).all()):
-        raise TraceError("the example contains NaN or infinity")
-    real = example if example.is_floating_point() else example.float()
-    parameter = next((p for p in module.parameters() if p.is_floating_point()), real)
-    first = real[:1].detach().to(parameter.device, parameter.dtype)
-    return torch.cat([first, _noise(first, seed=0)])
+DIRECTIONS, NEAR = 3, 1e-3
 
-
-def check_samples_are_independent(module: nn.Module, pair: Tensor) -> None:
-    """Refuses a network that is random or whose output for a sample depends on the rest of the batch.
-
-    Raises:
-        TraceError: when two runs differ.
-        SamplesInteract: when the rest of the batch changes the output for a sample.
-    """
-    with torch.random.fork_rng(devices=[]):  # leaves the global generator as it was
-        outputs = run(module, pair)
-        if differ(outputs, run(module, pair)):
-            raise TraceError("two runs on one input differ: the network is random in eval mode (dropout left on?)")
-        # A third sample, because the batch statistics of two normalise any pair to -1 and 1.
-        three = run(module, torch.cat([_noise(pair[:1], seed=1), pair]))
-        if differ(outputs, three[1:]) or differ(outputs[:1], run(module, pair[:1])):
-            raise SamplesInteract("the output for a sample changes with the rest of its batch (batch statistics?)")
+DISCONNECTED = (
+    "its outputs are disconnected from its inputs, so that there is no Jacobian (no_grad, detach or an integer cast in"
+    " forward?)"
+)
 
 
 def check_weights(module: nn.Module) -> None:
@@ -53,46 +33,131 @@ def check_weights(module: nn.Module) -> None:
     >>> check_weights(layer)
     Traceback (most recent call last):
         ...
-    bounds.network.errors.TraceError: weight contains NaN or infinity
+    bounds.network.errors.InvalidNetwork: weight contains NaN or infinity
     """
     for name, parameter in module.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
-            raise TraceError(f"{name} contains NaN or infinity")
+            raise InvalidNetwork(f"{name} contains NaN or infinity")
     for name, buffer in module.named_buffers():
         if bool(torch.isnan(buffer).any()):
-            raise TraceError(f"{name} contains NaN")
+            raise InvalidNetwork(f"{name} contains NaN")
 
 
-def differ(one: Tensor, other: Tensor) -> bool:
-    """Whether two outputs differ by more than rounding in a network of their precision can explain."""
-    tolerance = torch.finfo(one.dtype).eps ** 0.5 * one.abs().max()
-    return not bool(((one - other).abs() <= tolerance).all())
+def check_samples(function: Function, x: Tensor, precision: torch.dtype = torch.float64) -> Tensor:
+    """Refuses a function that is random, or whose output for a sample depends on the rest of the batch.
 
+    Args:
+        function: (batch, *shape) -> (batch, outputs).
+        x: at least two samples.
+        precision: that the function computes in.
 
-def run(module: nn.Module, inputs: Tensor) -> Tensor:
-    """The module's output (batch, classes), checked.
+    Returns:
+        The outputs of the first two.
 
     Raises:
-        TraceError: when the module does not run, or does not return one tensor (batch, classes).
+        InvalidNetwork: when two runs on the same samples differ.
+        SamplesInteract: when the rest of the batch changes the output for a sample.
+
+    >>> check_samples(lambda x: x - x.mean(0), torch.eye(2))
+    Traceback (most recent call last):
+        ...
+    bounds.network.errors.SamplesInteract: the output for a sample changes with the rest of its batch (batch
+    statistics?)
     """
-    shape = tuple(inputs.shape[1:])
+    pair = x[:2]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():  # leaves the global generator as it was
+        outputs = function(pair)
+        if differ(outputs, function(pair), precision):
+            raise InvalidNetwork(
+                "two runs on one input differ: the network is random in eval mode (dropout or noise left on?)"
+            )
+        # A third sample, because the batch statistics of two normalise any pair to -1 and 1.
+        three = _other_batch(function, torch.cat([x[-1:], pair]))
+        if differ(outputs, three[1:], precision) or differ(outputs[:1], _other_batch(function, pair[:1]), precision):
+            raise SamplesInteract("the output for a sample changes with the rest of its batch (batch statistics?)")
+    return outputs
+
+
+def _other_batch(function: Function, x: Tensor) -> Tensor:
     try:
-        with torch.no_grad():
-            output = module(inputs.clone())  # a copy: the network may work in place
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        cause = (str(error).strip() or repr(error)).splitlines()[0]
-        raise TraceError(f"the network does not run on an input of shape {shape}: {cause}") from error
-    if not isinstance(output, Tensor) or not output.is_floating_point():
-        raise TraceError(f"the network returns a {type(output).__name__}; one real tensor (batch, classes) is expected")
-    if output.ndim != 2 or len(output) != len(inputs) or output.shape[1] == 0:
-        raise TraceError(
-            f"the network returns shape {tuple(output.shape)} for {len(inputs)} inputs, not (batch, classes)"
+        return function(x)
+    except FAILURES as error:
+        raise InvalidNetwork(
+            "the network works for one batch size only: in forward, take the batch size from x.shape[0]"
+            f" ({first_line(error)})"
+        ) from error
+
+
+def check_derivative(function: Function, x: Tensor, precision: torch.dtype = torch.float64) -> None:
+    """Refuses a function whose derivative, as autograd takes it, is not its own.
+
+    So it is with parts under no_grad, detached values, integer casts, straight-through estimators, and wrong
+    backward passes of custom functions: a Jacobian then says nothing of the function, and any verdict on it is wrong.
+    Random directional derivatives of random combinations of the outputs, near the samples, are compared with finite
+    differences.
+
+    Args:
+        function: (batch, *shape) -> (batch, outputs) in float64.
+        x: some samples, float64.
+        precision: that the function computes in.
+
+    Raises:
+        InvalidNetwork: says how large the mismatch is.
+
+    >>> check_derivative(lambda x: x * x.detach(), torch.ones(1, 3, dtype=torch.float64))
+    Traceback (most recent call last):
+        ...
+    bounds.network.errors.InvalidNetwork: its derivative by autograd is not that of the function: off by 50 % of what
+    finite differences show (no_grad, detach, an integer cast, or a custom backward pass in forward?)
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(shape: torch.Size) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    # Near the samples, not at them: where a unit is exactly at its kink, a black pixel say, slopes are a convention.
+    point = (x + NEAR * noise(x.shape)).requires_grad_(True)
+    with torch.enable_grad():
+        outputs = function(point)
+        if not outputs.requires_grad:
+            raise InvalidNetwork(DISCONNECTED)
+        weights = noise(outputs.shape)
+        (gradient,) = torch.autograd.grad((weights * outputs).sum(), point, allow_unused=True)
+    gradient = torch.zeros_like(point) if gradient is None else gradient
+    point.requires_grad_(False)
+    unit = torch.finfo(precision).eps
+    gaps = [_mismatch(function, point, weights, gradient, noise(x.shape), unit) for _ in range(DIRECTIONS)]
+    worst = max(gaps)
+    if worst > (MISMATCH if precision == torch.float64 else COARSE):
+        raise InvalidNetwork(
+            f"its derivative by autograd is not that of the function: off by {100 * worst:.2g} % of what finite"
+            " differences show (no_grad, detach, an integer cast, or a custom backward pass in forward?)"
         )
-    if not bool(torch.isfinite(output).all()):
-        raise TraceError("the network's output contains NaN or infinity")
-    return output
 
 
-def _noise(sample: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(sample.shape, generator=generator, dtype=torch.float64).to(sample)
+def _mismatch(
+    function: Function, point: Tensor, weights: Tensor, gradient: Tensor, direction: Tensor, unit: float
+) -> float:
+    """Largest relative difference over the samples between a directional derivative and the best finite difference."""
+    predicted = (gradient * direction).flatten(1).sum(1)
+    scale = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    smallest = torch.full_like(predicted, torch.inf)
+    with torch.no_grad():
+        rounding = 16 * unit * (weights * function(point)).abs().flatten(1).sum(1)
+        for step in (step for step in STEPS if step == STEPS[0] or step > 30 * unit**0.5):
+            change = (function(point + step * direction) - function(point - step * direction)) / (2 * step)
+            measured = (weights * change).flatten(1).sum(1)
+            size = torch.maximum(torch.maximum(predicted.abs(), measured.abs()), 0.1 * scale)
+            gap = ((predicted - measured).abs() - rounding / step).clamp(min=0.0)
+            gap = torch.where(size > 0, gap / size, 0.0).nan_to_num(nan=0.0)  # what is not finite is refused elsewhere
+            smallest = torch.minimum(smallest, gap)
+    return float(smallest.max())
+
+
+def differ(one: Tensor, other: Tensor, precision: torch.dtype) -> bool:
+    """Whether two outputs differ by more than rounding can explain in a network of this precision."""
+    sizes = one[one.isfinite()].abs()
+    largest = float(sizes.max()) if len(sizes) else 0.0
+    tolerance = torch.finfo(precision).eps ** 0.5 * largest
+    same = ((one - other).abs() <= tolerance) | (one == other) | (one.isnan() & other.isnan())
+    return not bool(same.all())

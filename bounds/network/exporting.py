@@ -18,8 +18,10 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from bounds.network.errors import TraceError
-from bounds.network.nodes import evaluate
+from bounds.network.adapted import Adapted
+from bounds.network.checks import DISCONNECTED
+from bounds.network.errors import InvalidNetwork, TraceError
+from bounds.network.nodes import evaluate, in_double
 from bounds.network.operators import Shape
 
 # What the exporter raises for a network that runs: its own errors are RuntimeErrors, the others come from
@@ -37,6 +39,7 @@ class Exported:
         output: the node whose value the network returns.
         nodes: all nodes in order of execution.
         constants: values of the nodes that do not depend on the input; tensors in float64.
+        precision: the coarsest floating type on the way (autocast, casts in forward).
     """
 
     module: nn.Module
@@ -44,6 +47,7 @@ class Exported:
     output: fx.Node
     nodes: tuple[fx.Node, ...]
     constants: Mapping[fx.Node, Any]
+    precision: torch.dtype
 
     def is_tensor(self, node: fx.Node) -> bool:
         """Whether the node is one tensor that depends on the input (not a size, not a tuple)."""
@@ -57,11 +61,11 @@ class Exported:
         return tuple(sizes[1:]) if all(isinstance(size, int) for size in sizes[1:]) else None
 
 
-def export(module: nn.Module, pair: Tensor) -> Exported:
+def export(module: Adapted, pair: Tensor) -> Exported:
     """Exports a module in eval mode.
 
     Args:
-        module: in eval mode.
+        module: in eval mode, wrapped to return logits.
         pair: two inputs, of shape (2, *input_shape).
 
     Raises:
@@ -74,8 +78,26 @@ def export(module: nn.Module, pair: Tensor) -> Exported:
     output = next(node for node in nodes if node.name == program.graph_signature.user_outputs[0])
     constants = _constants(program, nodes)
     if output in constants:
-        raise TraceError("the network's output does not depend on its input")
-    return Exported(module, entry, output, nodes, constants)
+        raise InvalidNetwork(DISCONNECTED)
+    for node in nodes:
+        _leave_wrapper(node)
+    return Exported(module.module, entry, output, nodes, constants, _coarsest(nodes))
+
+
+def _leave_wrapper(node: fx.Node) -> None:
+    """Names modules as the user does: the adapted module is the root of their paths."""
+    stack = list(node.meta.get("nn_module_stack", {}).items())[1:]
+    node.meta["nn_module_stack"] = {
+        key: (path.removeprefix("module").removeprefix("."), kind) for key, (path, kind) in stack
+    }
+
+
+def _coarsest(nodes: tuple[fx.Node, ...]) -> torch.dtype:
+    """The floating type with the fewest digits among the values; float32 may stand for float64, which runs here."""
+    values = (node.meta.get("val") for node in nodes)
+    types = {value.dtype for value in values if isinstance(value, Tensor) and value.is_floating_point()}
+    coarsest = max(types, key=lambda dtype: torch.finfo(dtype).eps)
+    return coarsest if torch.finfo(coarsest).eps > torch.finfo(torch.float32).eps else torch.float64
 
 
 def is_batch(size: Any, batch: torch.SymInt) -> bool:
@@ -113,10 +135,7 @@ def _constants(program: ExportedProgram, nodes: tuple[fx.Node, ...]) -> dict[fx.
 
 
 def _float64(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    copy = value.detach().to("cpu", copy=True)
-    return copy.double() if copy.is_floating_point() else copy
+    return in_double(value.detach().to("cpu", copy=True)) if isinstance(value, Tensor) else value
 
 
 @contextmanager

@@ -98,4 +98,10 @@ def evaluate(step: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     assert callable(step.target)
     arguments: Any = map_aggregate(step.args, argument)
     options: Any = map_aggregate(step.kwargs, argument)
-    return step.target(*arguments, **options)
+    result = step.target(*arguments, **options)
+    return in_double(result) if isinstance(result, Tensor) else result
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    """A tensor of any floating type in float64; the default type is what makes a constant in forward (torch.eye(3))."""
+    return tensor.double() if tensor.is_floating_point() else tensor

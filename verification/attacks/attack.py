@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.measure.models import Model
+from bounds.network.running import Model
 from verification.attack_set import AttackSet
 from verification.attacks.ascent import Region, ascend
 from verification.attacks.objectives import objective

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from bounds.errors import InputError
+from bounds.measure.jacobian import gradient as gradient_of
 from bounds.measure.margin import margins_of_logits
-from bounds.measure.models import Model, float64_model, gradient_or_zero, refuse_mixing
+from bounds.network.logits import as_logits
+from bounds.network.modes import with_gradients
+from bounds.network.running import Model
 from verification.attacks.objectives import Objective
 
 CHUNK = 256  # samples per forward pass
@@ -83,7 +86,7 @@ class Search:
         moved = (self.x + delta).requires_grad_(True)
         with torch.enable_grad():
             logits = self._model(moved)
-            gradient = gradient_or_zero(self._values(logits, objective or self._objective).sum(), moved)
+            gradient = gradient_of(self._values(logits, objective or self._objective).sum(), moved)
         self._offer(delta, logits.detach(), gradient)
         return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
@@ -103,6 +106,7 @@ class Search:
         return value
 
 
+@with_gradients
 def search_all(
     model: Model,
     x: Tensor,
@@ -129,8 +133,7 @@ def search_all(
     """
     if len(x) == 0 or len(x) != len(y):
         raise InputError(f"attack on {len(x)} inputs with {len(y)} labels: both must be equally many, and some")
-    run = float64_model(model)
-    refuse_mixing(run, x.double())
+    run = as_logits(model, x)
     parts = []
     for inputs, labels in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
         found = search(run, inputs.double(), labels)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bounds.errors import InputError
-from bounds.measure.models import Model
+from bounds.network.running import Model
 from verification.attacks.objectives import log_odds
 from verification.attacks.result import FamilyAttack
 from verification.attacks.search import Search, search_all

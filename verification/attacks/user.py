@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.measure.models import Model
+from bounds.network.running import Model
 from verification.attacks.objectives import log_odds
 from verification.attacks.result import FamilyAttack
 from verification.attacks.search import Search, search_all

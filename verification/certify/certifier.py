@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bounds.errors import InputError, unknown_name
 from bounds.measure import operator_norm
 from bounds.network import Segment, TracedNetwork, trace
+from bounds.network.modes import with_gradients
 from bounds.network.nonlinear import Activation, Nonlinear
 from bounds.sides import failure_probability, upper_end
 from verification.attack_set import AttackSet
@@ -69,6 +70,7 @@ class Certified:
     losses: dict[str, Tensor]
 
 
+@with_gradients
 def certify(
     module: nn.Module,
     x: Tensor,
@@ -147,6 +149,7 @@ class Certifier:
         norms = [operator_norm(segment, seed=seed) for segment in network.segments]
         return cls(network, [upper_end(norm) for norm in norms], sum(map(failure_probability, norms)))
 
+    @with_gradients
     def certify(
         self,
         x: Tensor,

@@ -9,7 +9,7 @@ from torch import nn
 from bounds.errors import InputError
 from bounds.measure import jacobian_norms, jacobians
 from bounds.network import trace
-from bounds.network.errors import SamplesInteract
+from bounds.network.errors import InvalidNetwork, SamplesInteract
 from tests.bounds.measure.oracles import Sample, jacobian
 from tests.cases import CASES
 
@@ -40,15 +40,17 @@ def test_leaves_no_gradients_behind_and_works_without_grad_mode() -> None:
     assert not x.requires_grad
 
 
-def test_constant_outputs_have_zero_jacobians() -> None:
+def test_constant_outputs_have_zero_jacobians_and_disconnected_ones_have_none() -> None:
     x = torch.ones(3, 2)
-    assert bool((jacobians(lambda x: torch.ones(len(x), 4), x) == 0).all())
     assert bool((jacobians(lambda x: torch.stack([x.sum(1) * 0 + 1, torch.ones(len(x))], 1), x) == 0).all())
+    for disconnected in (lambda x: torch.ones(len(x), 4), lambda x: x.detach() + 1, lambda x: x.long().float()):
+        with pytest.raises(InvalidNetwork, match="disconnected from its inputs"):
+            jacobians(disconnected, x)
 
 
 @pytest.mark.parametrize("model", [nn.BatchNorm1d(4).train(), lambda x: x - x.mean(0)])
 def test_refuses_samples_that_influence_each_other(model: nn.Module) -> None:
-    with pytest.raises(SamplesInteract, match="influence each other"):
+    with pytest.raises(SamplesInteract, match="rest of its batch"):
         jacobians(model, torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
 
 

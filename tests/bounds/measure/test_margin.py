@@ -67,15 +67,15 @@ def test_runs_a_module_in_eval_mode_without_touching_it() -> None:
 @pytest.mark.parametrize(
     ("logits", "y", "message"),
     [
-        (torch.zeros(2, 1), [0, 0], "classes >= 2"),
+        (torch.zeros(2, 0), [0, 0], "classes"),
         (torch.zeros(2, 3), [0, 3], "outside 0..2"),
-        (torch.tensor([[0.0, torch.nan]]), [0], "not finite"),
+        (torch.tensor([[0.0, 7.0]]), [0], "not finite"),
         (torch.zeros(0, 2), [], "no samples"),
     ],
 )
 def test_refuses_what_has_no_margin(logits: torch.Tensor, y: list[int], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        margins(lambda x: x, Sample(logits, torch.tensor(y, dtype=torch.int64)))
+        margins(lambda x: torch.where(x == 7.0, torch.nan, x), Sample(logits, torch.tensor(y, dtype=torch.int64)))
 
 
 def test_refuses_a_margin_that_is_not_positive() -> None:

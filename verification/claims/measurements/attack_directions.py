@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bounds.inputs import Data
 from bounds.measure.jacobian import jacobians
-from bounds.measure.models import float64_model
+from bounds.measure.margin import logits_on
 from verification.attacks import attack
 from verification.power_method import RESOLUTION
 from verification.training.regularisers.penalty import unit
@@ -58,7 +58,7 @@ def attack_directions(
     [0.8, 0.6]
     """
     chosen = held_out.subset(min(samples, len(held_out)), seed=0)
-    run, generator = float64_model(network), torch.Generator().manual_seed(0)
+    run, generator = logits_on(network, chosen), torch.Generator().manual_seed(0)
     random: list[Tensor] = []
     attacked: dict[float, list[Tensor]] = {float(radius): [] for radius in eps}
     for number, (x, y) in enumerate(chosen.batches(CHUNK)):

@@ -36,8 +36,8 @@ from bounds.errors import InputError
 from bounds.inputs import Data
 from bounds.measure.hessian import lanczos_curvature
 from bounds.measure.margin import margins_of_logits
-from bounds.measure.models import float64_model
 from bounds.network import TracedNetwork, TraceError, trace
+from bounds.network.logits import as_logits
 from verification.attack_set import AttackSet
 from verification.attacks import attack
 from verification.certify.certifier import Certifier
@@ -213,7 +213,7 @@ def _radii(
             ("measured", *PREDICTIONS, "gradient", "curvature", "certified_curvature"),
             torch.zeros(0, dtype=torch.float64),
         )
-    run, first_order = float64_model(network), slopes(network, x, y, "l2")
+    run, first_order = as_logits(network, x), slopes(network, x, y, "l2")
     c, slope = THRESHOLD - first_order.loss, first_order.slopes["gradient"]
     curvature = lanczos_curvature(run, x, y)[0]
     quadratic = predicted_radius(c, slope, curvature)

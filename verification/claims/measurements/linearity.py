@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bounds.inputs import Data
 from bounds.measure.jacobian import jacobians
-from bounds.measure.models import float64_model
+from bounds.measure.margin import logits_on
 from verification.attacks import attack
 from verification.claims.measurements.spectrum import penultimate
 from verification.training.regularisers.penalty import unit
@@ -62,7 +62,7 @@ def linearity(
     {'deviation': 0.0, 'linear': 2.0, 'relative': 0.0}
     """
     chosen = held_out.subset(min(samples, len(held_out)), seed=0)
-    run, generator = float64_model(network), torch.Generator().manual_seed(0)
+    run, generator = logits_on(network, chosen), torch.Generator().manual_seed(0)
     x, found = torch.cat([batch for batch, _ in chosen.batches(CHUNK)]), []
     for number, (batch, y) in enumerate(chosen.batches(CHUNK)):
         worst = attack(run, batch, y, "l2", eps, steps=steps, restarts=restarts, box=None, seed=1 + number)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from bounds.inputs import Data
 from bounds.measure.margin import margins_of_logits
-from bounds.measure.models import float64_model
 from bounds.network import TracedNetwork, trace
+from bounds.network.logits import as_logits
 from verification.certify.linear_piece import linear_piece_radius
 from verification.power_method import RESOLUTION, compare_objectives
 
@@ -120,7 +120,7 @@ def _compare(
 ) -> None:
     """One sample at one radius."""
     comparison = compare_objectives(network, traced, x, y, norm, eps, r, 1 / eps, steps=steps)
-    loss = margins_of_logits(float64_model(network)(x), y)[1]
+    loss = margins_of_logits(as_logits(network, x)(x), y)[1]
     penalty = float(comparison.operator - loss)
     if not penalty > 0:
         return

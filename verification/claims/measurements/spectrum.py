@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from bounds.errors import InputError
 from bounds.inputs import Data
 from bounds.measure.jacobian import jacobians
-from bounds.measure.models import float64_model
+from bounds.measure.margin import logits_on
+from bounds.network.running import frozen
 
 CHUNK = 32
 
@@ -40,7 +41,7 @@ def spectrum(network: nn.Module, training: Data, held_out: Data, *, samples: int
     chosen = held_out.subset(min(samples, len(held_out)), seed=0)
     return {
         "samples": len(chosen),
-        "logits": _mean_singular_values(float64_model(network), chosen),
+        "logits": _mean_singular_values(logits_on(network, chosen), chosen),
         "features": _mean_singular_values(penultimate(network), chosen) if features else None,
     }
 
@@ -57,8 +58,7 @@ def penultimate(network: nn.Module) -> Callable[[Tensor], Tensor]:
     >>> penultimate(network)(torch.zeros(5, 2, dtype=torch.float64)).shape
     torch.Size([5, 3])
     """
-    run = float64_model(network)
-    assert isinstance(run, nn.Module)
+    run = frozen(network)
     heads = [part for part in run.modules() if isinstance(part, nn.Linear)]
     if not heads:
         raise InputError("penultimate features: the network has no dense layer")
