@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bounds.errors import InputError, unknown_name
-from bounds.inputs import Data, check_fits
+from bounds.inputs import Data, check_fits, measured
 from bounds.network import TracedNetwork
 from bounds.network.errors import InvalidNetwork
 from bounds.network.logits import Logits, graph_or_function
@@ -142,8 +142,9 @@ def plan(
     norms = (norm,) if isinstance(norm, str) else tuple(norm)
     radii = (float(eps),) if isinstance(eps, int | float) else tuple(float(radius) for radius in eps)
     check_settings(norms, radii, effort=effort, delta=delta, steps=steps, restarts=restarts, batch=batch)
-    chosen_box = data.box if box == "data" else box
     chosen, indices = _choose(data, samples, seed)
+    chosen = measured(model, chosen)
+    chosen_box = chosen.box if box == "data" else box
     for x, _ in chosen.batches(256):
         AttackSet("l2", 0.0, chosen_box).limits(x)
     # Attacks and surrogates are evaluated with the very operations that the rounding errors are derived for.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.inputs import Data
+from bounds.inputs import Data, measured
 from bounds.measure.margin import logits_on
 from bounds.network.modes import with_gradients
 from bounds.network.running import Model
@@ -73,7 +73,7 @@ def replay(
     Raises:
         InputError: if the record is damaged, or the data are not those that it was made with.
     """
-    samples, claims = _samples(record, data), _claims(record)
+    samples, claims = _samples(record, model, data), _claims(record)
     run = logits_on(model, samples)
     claimed, confirmed = Counter[str](), Counter[str]()
     failures: list[str] = []
@@ -92,11 +92,11 @@ def replay(
     return Replay(dict(claimed), {name: confirmed[name] for name in claimed}, tuple(failures))
 
 
-def _samples(record: Mapping[str, Any], data: Data) -> Data:
+def _samples(record: Mapping[str, Any], model: Model, data: Data) -> Data:
     chosen = record["data"]["indices"]
     if not 0 <= max(chosen, default=-1) < len(data):
         raise InputError(f"{data.name}: {len(data)} samples, too few for this record")
-    samples = at(data, chosen)
+    samples = measured(model, at(data, chosen))
     if samples.digest() != record["data"]["sha256"]:
         raise InputError(f"{data.name}: not the data that the record was made with (their SHA-256 differs)")
     return samples

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from bounds.inputs.conversion import as_data
     from bounds.inputs.data import Data, check_fits
     from bounds.inputs.datasets import load_data
+    from bounds.inputs.input_space import measured
     from bounds.inputs.normalised import Normalised
 
-__all__ = ["Data", "Normalised", "as_data", "check_fits", "load_checkpoint", "load_data", "save_checkpoint"]
+__all__ = ["Data", "Normalised", "as_data", "check_fits", "load_checkpoint", "load_data", "measured", "save_checkpoint"]
 
 _HOMES = {
     "Data": "data",
@@ -21,6 +22,7 @@ _HOMES = {
     "check_fits": "data",
     "load_checkpoint": "checkpoints",
     "load_data": "datasets",
+    "measured": "input_space",
     "save_checkpoint": "checkpoints",
 }
 

@@ -77,18 +77,20 @@ def _precision(model: Model, samples: Tensor) -> torch.dtype:
 
 
 def few(x: Tensor) -> Tensor:
-    """Two or three samples to try a model on: float64 unless they are integers, a changed copy beside a single one.
+    """Some samples to try a model on: the first, a random one, and the second if there is one; in float64.
+
+    Integers are left alone and not made up.
 
     Raises:
         InvalidNetwork: without a sample, a batch axis, or with NaN or infinity.
     """
     if x.ndim < 2 or len(x) == 0:
         raise InvalidNetwork(f"the example has shape {tuple(x.shape)}: (batch, *input_shape) is expected")
-    chosen = x[:3].detach()
-    chosen = chosen.double() if chosen.dtype == torch.uint8 else chosen
-    if not chosen.is_floating_point():
-        return chosen if len(chosen) > 1 else torch.cat([chosen, torch.zeros_like(chosen)])
+    chosen = x[:2].detach()
+    if not chosen.is_floating_point() and chosen.dtype != torch.uint8:
+        return x[:3] if len(x) > 1 else torch.cat([chosen, torch.zeros_like(chosen)])
     if not bool(torch.isfinite(chosen).all()):
         raise InvalidNetwork("the example contains NaN or infinity")
     chosen = chosen.double()
-    return chosen if len(chosen) > 1 else torch.cat([chosen, 0.9 * chosen + 0.05])
+    noise = torch.randn(chosen[:1].shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.cat([chosen[:1], noise, chosen[1:]])

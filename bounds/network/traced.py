@@ -147,7 +147,7 @@ def trace(module: nn.Module, example: Tensor) -> TracedNetwork:
     function, precision = in_float64(module, samples)
     outputs = check_samples(function, samples, precision)
     if not bool(outputs.isfinite().all()):
-        raise InvalidNetwork("the network's output contains NaN or infinity")
+        raise TraceError("the network's output contains NaN or infinity")
     strip = isinstance(module, Adapted) and module.strip_head
     if not strip:
         refuse_probabilities(outputs)

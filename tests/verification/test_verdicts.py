@@ -360,11 +360,11 @@ def test_bad_data_and_models():
         verify(steep(5), data(4, 0), "l2", 0.1, samples=7, network=traced(5))
     with pytest.raises(InputError, match="toy: 5 classes, but the network has only 3 outputs"):
         verify(steep(5), Data("toy", x, torch.tensor([0, 1, 4, 2]), 5), "l2", 0.1)
-    with pytest.raises(InputError, match="does not run on wide"):
+    with pytest.raises(InputError, match="on wide: the network does not run on an input of shape"):
         verify(steep(5), Data("wide", networks.inputs(4, (9,), 0), torch.zeros(4).long(), 3), "l2", 0.1)
     with pytest.raises(InputError, match="influence each other|rest of its batch"):
         verify(nn.Sequential(Centred(), networks.mlp(0)), data(4, 0), "l2", 0.1)
-    with pytest.raises(InputError, match="nothing to attack"):
+    with pytest.raises(InputError, match="disconnected from its inputs"):
         verify(lambda z: torch.ones(len(z), 3), data(4, 0), "l2", 0.1)
 
 

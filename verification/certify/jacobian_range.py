@@ -140,12 +140,12 @@ def mean_value_range(enclosure: Enclosure, node: int) -> Interval:
 
     >>> from bounds.network import trace
     >>> from verification.certify.enclosure import enclose
-    >>> model = torch.nn.Linear(2, 1, bias=False)
-    >>> model.weight.data = torch.tensor([[3.0, -4.0]])
+    >>> model = torch.nn.Linear(2, 2, bias=False)
+    >>> model.weight.data = torch.tensor([[3.0, -4.0], [1.0, 0.0]])
     >>> x = torch.zeros(1, 2)
     >>> low, high = mean_value_range(enclose(trace(model, x), x, AttackSet("l1", 0.5)), 1)
-    >>> round(low.item(), 9), round(high.item(), 9)
-    (-2.0, 2.0)
+    >>> [round(end, 9) for end in low[0].tolist()], [round(end, 9) for end in high[0].tolist()]
+    ([-2.0, -0.5], [2.0, 0.5])
     """
     attack_set, x = enclosure.attack_set, enclosure.x
     low, high = (end.flatten(1) for end in enclose(enclosure.network, x, AttackSet(attack_set.norm, 0.0)).values[node])

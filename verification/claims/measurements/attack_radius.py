@@ -37,7 +37,7 @@ from bounds.inputs import Data
 from bounds.measure.hessian import lanczos_curvature
 from bounds.measure.margin import margins_of_logits
 from bounds.network import TracedNetwork, TraceError, trace
-from bounds.network.logits import as_logits
+from bounds.network.logits import Logits, as_logits
 from verification.attack_set import AttackSet
 from verification.attacks import attack
 from verification.certify.certifier import Certifier
@@ -170,10 +170,20 @@ def smallest_found(run: Run, x: Tensor, y: Tensor, *, steps: int, restarts: int,
         scale = radius.reshape(-1, *(1,) * (x.dim() - 1))
 
         def scaled(z: Tensor, scale: Tensor = scale) -> Tensor:
-            return run(z * scale[: len(z)])  # the whole batch, or its first two samples
+            return run(z * scale)
 
+        # Checked as it is: the same function, seen through another unit for every sample.
         worst = attack(
-            scaled, x / scale, y, "l2", 1.0, steps=steps, restarts=restarts, box=None, loss="margin", seed=number
+            Logits(scaled, torch.float64),
+            x / scale,
+            y,
+            "l2",
+            1.0,
+            steps=steps,
+            restarts=restarts,
+            box=None,
+            loss="margin",
+            seed=number,
         )
         reached = _shortened(run, x, y, worst.delta * scale)
         low = torch.where(reached.isinf(), torch.maximum(low, radius), low)
