@@ -7,9 +7,10 @@ is a `Shift` of its own after the linear map, eval-mode batch-norm is a `Scale` 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,12 +23,17 @@ Shape = tuple[int, ...]
 class Operation:
     """An affine map; `linear` is the map without its offset and `adjoint` the transpose of `linear`.
 
+    Attributes:
+        in_shape: shape of the input without the batch.
+        weights: name of the field with the weights; without one, no entry of the map is negative.
+
     >>> halve = Scale((2,), torch.tensor([0.5, 0.5], dtype=torch.float64))
     >>> halve(torch.tensor([[2.0, 4.0]], dtype=torch.float64))
     tensor([[1., 2.]], dtype=torch.float64)
     """
 
     in_shape: Shape
+    weights: ClassVar[str | None] = None
 
     @cached_property
     def out_shape(self) -> Shape:
@@ -42,6 +48,22 @@ class Operation:
     def products(self) -> int:
         """Multiply-adds of one application to one sample, from the shapes: what it costs."""
         return math.prod(self.in_shape) + math.prod(self.out_shape)
+
+    @property
+    def roundings(self) -> int:
+        """An upper bound of the number of roundings behind one entry, of the operation or of its adjoint."""
+        return max(math.prod(self.in_shape), math.prod(self.out_shape)) + 2
+
+    def reweighted(self, change: Callable[[Tensor], Tensor]) -> Operation:
+        """The operation with changed weights; the operation itself when it has none.
+
+        >>> Scale((2,), torch.tensor([-3.0, 2.0])).reweighted(torch.abs)(torch.ones(1, 2))
+        tensor([[3., 2.]])
+        """
+        if self.weights is None:
+            return self
+        changed: Any = {self.weights: change(getattr(self, self.weights))}
+        return replace(self, **changed)
 
     def __call__(self, z: Tensor) -> Tensor:
         """The map at z of shape (batch, *in_shape)."""
@@ -68,12 +90,18 @@ class Operation:
 class Linear(Operation):
     """z -> z W^T on the last axis, W of shape (out, in)."""
 
+    weights: ClassVar[str | None] = "weight"
     weight: Tensor
 
     @property
     def products(self) -> int:
         """One per input feature of every output entry."""
         return math.prod(self.out_shape) * self.weight.shape[1]
+
+    @property
+    def roundings(self) -> int:
+        """Sums over a row or, for the adjoint, a column."""
+        return max(self.weight.shape) + 1
 
     def _linear(self, z: Tensor) -> Tensor:
         return z @ self.weight.T
@@ -83,9 +111,57 @@ class Linear(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class Contraction(Operation):
+    """Sums of products with a constant that are no matrix on the last axis: a matrix on another axis, one per head.
+
+    Attributes:
+        equation: as in torch.einsum, without the batch; every axis of the input is summed over or kept, and so is
+            every axis of the weight.
+
+    >>> ones = torch.ones(2, 3, dtype=torch.float64)
+    >>> Contraction((3, 4), "ij,ki->kj", ones).out_shape
+    (2, 4)
+    """
+
+    weights: ClassVar[str | None] = "weight"
+    equation: str
+    weight: Tensor
+
+    @property
+    def products(self) -> int:
+        """One per summed index of every output entry."""
+        return math.prod(self.out_shape) * self._terms(self._axes[2])
+
+    @property
+    def roundings(self) -> int:
+        """Sums over the axes of the weight that are not kept, or that the adjoint does not keep."""
+        axes, _, out_axes = self._axes
+        return max(self._terms(axes), self._terms(out_axes)) + 1
+
+    @property
+    def _axes(self) -> tuple[str, str, str]:
+        operands, out_axes = self.equation.split("->")
+        axes, weight_axes = operands.split(",")
+        return axes, weight_axes, out_axes
+
+    def _terms(self, kept: str) -> int:
+        sizes = zip(self._axes[1], self.weight.shape, strict=True)
+        return math.prod(size for axis, size in sizes if axis not in kept)
+
+    def _linear(self, z: Tensor) -> Tensor:
+        axes, weight_axes, out_axes = self._axes
+        return torch.einsum(f"...{axes},{weight_axes}->...{out_axes}", z, self.weight)
+
+    def _adjoint(self, u: Tensor) -> Tensor:
+        axes, weight_axes, out_axes = self._axes
+        return torch.einsum(f"...{out_axes},{weight_axes}->...{axes}", u, self.weight)
+
+
+@dataclass(frozen=True, eq=False)
 class Convolution(Operation):
     """Zero-padded convolution in any number of axes; weight (out channels, in channels / groups, *size)."""
 
+    weights: ClassVar[str | None] = "weight"
     weight: Tensor
     stride: Shape
     padding: Shape
@@ -100,6 +176,11 @@ class Convolution(Operation):
     def products(self) -> int:
         """One per tap of every output entry."""
         return math.prod(self.out_shape) * self.weight[0].numel()
+
+    @property
+    def roundings(self) -> int:
+        """Sums over the taps and the channels on either side."""
+        return max(self.weight[0].numel(), self.weight[:, 0].numel()) + 1
 
     def _linear(self, z: Tensor) -> Tensor:
         return self._convolve(z, transposed=False, output_padding=(0,) * len(self.stride))
@@ -131,6 +212,7 @@ class Convolution(Operation):
 class TransposedConvolution(Operation):
     """Transposed convolution; weight (in channels, out channels / groups, *kernel)."""
 
+    weights: ClassVar[str | None] = "weight"
     weight: Tensor
     stride: Shape
     padding: Shape
@@ -146,6 +228,11 @@ class TransposedConvolution(Operation):
     def products(self) -> int:
         """One per tap of every input entry."""
         return math.prod(self.in_shape) * self.weight[0].numel()
+
+    @property
+    def roundings(self) -> int:
+        """Sums over the taps and the channels on either side."""
+        return max(self.weight[0].numel(), self.weight[:, 0].numel()) + 1
 
     def _linear(self, z: Tensor) -> Tensor:
         return torch.convolution(
@@ -165,12 +252,18 @@ class TransposedConvolution(Operation):
 class Scale(Operation):
     """Entrywise product with a factor that broadcasts to in_shape."""
 
+    weights: ClassVar[str | None] = "factor"
     factor: Tensor
 
     @property
     def products(self) -> int:
         """One per entry."""
         return math.prod(self.in_shape)
+
+    @property
+    def roundings(self) -> int:
+        """One per entry."""
+        return 1
 
     def _linear(self, z: Tensor) -> Tensor:
         return z * self.factor
@@ -183,12 +276,18 @@ class Scale(Operation):
 class Shift(Operation):
     """Sum with an offset that broadcasts to in_shape: the one operation that is not linear."""
 
+    weights: ClassVar[str | None] = "offset"
     offset: Tensor
 
     @property
     def products(self) -> int:
         """One per entry."""
         return math.prod(self.in_shape)
+
+    @property
+    def roundings(self) -> int:
+        """One per entry."""
+        return 1
 
     def __call__(self, z: Tensor) -> Tensor:
         """The shifted z."""
@@ -275,6 +374,11 @@ class Reshape(Operation):
         """One per entry."""
         return math.prod(self.in_shape)
 
+    @property
+    def roundings(self) -> int:
+        """Nothing is computed."""
+        return 0
+
     def _linear(self, z: Tensor) -> Tensor:
         return z.reshape(len(z), *self.new_shape)
 
@@ -296,6 +400,11 @@ class Rearrange(Operation):
     def products(self) -> int:
         """One per output entry."""
         return math.prod(self.out_shape)
+
+    @property
+    def roundings(self) -> int:
+        """The adjoint sums the copies of an entry."""
+        return int(self.index.flatten().bincount()[1:].max()) if self.index.any() else 0
 
     def _linear(self, z: Tensor) -> Tensor:
         return F.pad(z.flatten(1), (1, 0))[:, self.index]
