@@ -98,10 +98,9 @@ def sort(z: Tensor, axis: int = -1, descending: bool = False) -> Rewritten:
     """Pairs in order, as in GroupSort: their minimum and their maximum."""
     if axis % z.ndim == 0 or z.shape[axis] != 2:
         return NotImplemented
-    (low, first), (high, last) = minimum_along(z, axis, True), maximum_along(z, axis, True)
-    last = torch.where(low == high, 1 - first, last)  # equal entries stay in their order
-    order = (high, low) if descending else (low, high)
-    return torch.cat(order, axis), torch.cat((last, first) if descending else (first, last), axis)
+    ends = [minimum_along(z, axis, True), maximum_along(z, axis, True)]
+    (first, place), (second, _) = reversed(ends) if descending else ends
+    return torch.cat((first, second), axis), torch.cat((place, 1 - place), axis)  # equal entries keep their order
 
 
 def adaptive_max_pool(z: Tensor, output_size: Sequence[int]) -> Rewritten:
