@@ -45,6 +45,7 @@ class Operation:
         """Entries of the matrix that torch makes of one sample's input on the way, beside the output."""
         return 0
 
+    @property
     def products(self) -> int:
         """Multiply-adds of one application to one sample, from the shapes: what it costs."""
         return math.prod(self.in_shape) + math.prod(self.out_shape)
@@ -130,23 +131,29 @@ class Contraction(Operation):
     @property
     def products(self) -> int:
         """One per summed index of every output entry."""
-        return math.prod(self.out_shape) * self._terms(self._axes[2])
+        return math.prod(self.out_shape) * self.matrices.shape[2]
 
     @property
     def roundings(self) -> int:
-        """Sums over the axes of the weight that are not kept, or that the adjoint does not keep."""
-        axes, _, out_axes = self._axes
-        return max(self._terms(axes), self._terms(out_axes)) + 1
+        """Sums over a row or, for the adjoint, a column of a matrix."""
+        return max(self.matrices.shape[1:]) + 1
+
+    @property
+    def matrices(self) -> Tensor:
+        """The blocks (block, out, in) of which the map has copies along its diagonal, up to the order of the axes."""
+        axes, weight_axes, out_axes = self._axes
+        shared = "".join(axis for axis in weight_axes if axis in axes and axis in out_axes)
+        new = "".join(axis for axis in weight_axes if axis not in axes)
+        summed = "".join(axis for axis in weight_axes if axis not in out_axes)
+        blocks = torch.einsum(f"{weight_axes}->{shared}{new}{summed}", self.weight)
+        sizes = (blocks.shape[: len(shared)], blocks.shape[len(shared) : len(shared + new)])
+        return blocks.reshape(*(math.prod(size) for size in sizes), -1)
 
     @property
     def _axes(self) -> tuple[str, str, str]:
         operands, out_axes = self.equation.split("->")
         axes, weight_axes = operands.split(",")
         return axes, weight_axes, out_axes
-
-    def _terms(self, kept: str) -> int:
-        sizes = zip(self._axes[1], self.weight.shape, strict=True)
-        return math.prod(size for axis, size in sizes if axis not in kept)
 
     def _linear(self, z: Tensor) -> Tensor:
         axes, weight_axes, out_axes = self._axes
@@ -173,6 +180,7 @@ class Convolution(Operation):
         """One column of in channels × kernel entries per output position."""
         return self.in_shape[0] * math.prod(self.weight.shape[2:]) * math.prod(self.out_shape[1:])
 
+    @property
     def products(self) -> int:
         """One per tap of every output entry."""
         return math.prod(self.out_shape) * self.weight[0].numel()
@@ -225,6 +233,7 @@ class TransposedConvolution(Operation):
         """One column of out channels × kernel entries per input position."""
         return self.out_shape[0] * math.prod(self.weight.shape[2:]) * math.prod(self.in_shape[1:])
 
+    @property
     def products(self) -> int:
         """One per tap of every input entry."""
         return math.prod(self.in_shape) * self.weight[0].numel()
