@@ -15,9 +15,11 @@ from bounds.measure.fourier import (
     torus_norm,
     zero_padded_grid,
 )
+from bounds.measure.lanczos import ROUNDING
 from bounds.network import operators
 from bounds.network.kernel import Kernel
 from bounds.network.segment import Segment
+from bounds.network.selection import Selection
 from bounds.sides import Lower, TwoSided, Upper
 
 DENSE_SIDE = 600
@@ -38,10 +40,22 @@ def dense_norm(matrix: Tensor) -> TwoSided:
     return TwoSided(Lower(value * (1 - allowance), "dense SVD"), Upper(value * (1 + allowance), "dense SVD"))
 
 
+def selection_norm(selection: Selection) -> TwoSided:
+    """The norm of scalings, moves and copies, exact to rounding.
+
+    >>> halved = Segment("halved", (operators.Scale((2,), torch.tensor(0.5, dtype=torch.float64)),))
+    >>> selection_norm(halved.selection).lower.value <= 0.5 <= selection_norm(halved.selection).upper.value
+    True
+    """
+    value, how = selection.norm, "one entry per row"
+    return TwoSided(Lower(value * (1 - ROUNDING), how), Upper(outwards(value), how))
+
+
 def deterministic_upper(segment: Segment) -> Upper:
     """Upper bound that cannot fail (theory L7.1); may be loose, and infinite where it would take too long.
 
-    One convolution: its symbol. Anything else: the product over the primitive operations.
+    One convolution: its symbol. Scalings, moves and copies: exact. Anything else: the product over the primitive
+    operations.
 
     Example: reflect padding copies the second of three pixels.
         >>> bound = deterministic_upper(Segment("pad", (operators.Pad((1, 3), (1, 0), "reflect"),)))
@@ -50,6 +64,8 @@ def deterministic_upper(segment: Segment) -> Upper:
     """
     if segment.kernel is not None:
         return Upper(outwards(kernel_upper(segment.kernel)), "symbol of the convolution (L7.1)")
+    if segment.selection is not None:
+        return selection_norm(segment.selection).upper
     bounds = [_operation_upper(operation) for operation in segment.operations]
     return Upper(0.0 if 0.0 in bounds else outwards(math.prod(bounds)), "product over operations (L7.1)")
 
@@ -85,6 +101,8 @@ def _operation_upper(operation: operators.Operation) -> float:
             return 1.0
         case operators.Linear():
             return _matrix_upper(operation.weight)
+        case operators.Contraction():
+            return max(_matrix_upper(matrix) for matrix in operation.matrices)
         case operators.Convolution():
             alone = Segment("", (operation,))
             assert alone.kernel is not None

@@ -59,8 +59,8 @@ def layer_norms(
 ) -> LayerNorms:
     """Norms of a segment, exact to rounding (float64), relative to a reference fixed without the data.
 
-    Dense layers are read off the matrix, zero-padded convolutions off the kernel, anything else streams basis
-    vectors through the cheaper side in bounded memory.
+    Dense layers are read off the matrix, zero-padded convolutions off the kernel, scalings and moves off their one
+    entry per row; anything else streams basis vectors through the cheaper side in bounded memory.
 
     Args:
         segment: the layer (W, c).
@@ -82,7 +82,7 @@ def layer_norms(
         segment.out_shape,
     ):
         raise InputError(f"{segment.name}: the reference maps other shapes")
-    rows = _dense_rows(segment, reference) or _kernel_rows(segment, reference) or _stream(segment, reference, progress)
+    rows = _read_off(segment, reference) or _stream(segment, reference, progress)
     largest = float(rows.magnitudes.max())
     if not (largest == 0 or SMALLEST < largest < LARGEST):
         raise InputError(
@@ -119,8 +119,16 @@ def row_norms(segment: Segment) -> tuple[Tensor, Tensor]:
         >>> euclidean.tolist(), absolute.tolist()
         ([5.0, 1.0], [7.0, 1.0])
     """
-    rows = _dense_rows(segment, None) or _kernel_rows(segment, None) or _stream(segment, None, None)
+    rows = _read_off(segment, None) or _stream(segment, None, None)
     return rows.squares.sqrt(), rows.magnitudes
+
+
+def _read_off(segment: Segment, reference: Segment | None) -> _Rows | None:
+    """The rows from the weights, without applying the segment to anything; None where that is not possible."""
+    for read in (_dense_rows, _kernel_rows, _selected_rows):
+        if (rows := read(segment, reference)) is not None:
+            return rows
+    return None
 
 
 def _dense_rows(segment: Segment, reference: Segment | None) -> _Rows | None:
@@ -148,6 +156,19 @@ def _kernel_rows(segment: Segment, reference: Segment | None) -> _Rows | None:
     return _Rows(
         *(_per_row(kernel, taps) for taps in (kernel.weight**2, kernel.weight.abs(), (kernel.weight - start) ** 2))
     )
+
+
+def _selected_rows(segment: Segment, reference: Segment | None) -> _Rows | None:
+    """Row norms of scalings, moves and copies: a row has one entry."""
+    selection, start = segment.selection, None if reference is None else reference.selection
+    if selection is None or (reference is not None and start is None):
+        return None
+    squares, magnitudes = selection.entries.square(), selection.entries.abs()
+    if start is None:
+        return _Rows(squares, magnitudes, squares)
+    together = selection.columns == start.columns
+    apart = squares + start.entries.square()
+    return _Rows(squares, magnitudes, torch.where(together, (selection.entries - start.entries).square(), apart))
 
 
 def _per_row(kernel: Kernel, taps: Tensor) -> Tensor:
@@ -191,7 +212,7 @@ def _stream(segment: Segment, reference: Segment | None, progress: Callable[[int
     total = min(segment.d_in, segment.d_out)
     per_row = torch.zeros(3, segment.d_out, dtype=torch.float64)
     done = 0
-    for basis in _basis(total, max(1, _CHUNK // (segment.d_in + segment.d_out))):
+    for basis in _basis(total, max(1, _CHUNK // _held(segment))):
         image = _images(segment, basis, by_columns)
         moved = image if reference is None else image - _images(reference, basis, by_columns)
         sums = (image.square(), image.abs(), moved.square())
@@ -203,6 +224,12 @@ def _stream(segment: Segment, reference: Segment | None, progress: Callable[[int
         if progress is not None:
             progress(done, total)
     return _Rows(*per_row)
+
+
+def _held(segment: Segment) -> int:
+    """Numbers held at once while one vector passes through."""
+    steps = ((step.in_shape, step.out_shape, step.columns) for step in segment.operations)
+    return max(math.prod(before) + math.prod(after) + columns for before, after, columns in steps)
 
 
 def _basis(dimension: int, chunk: int) -> Iterator[Tensor]:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.measure.deterministic_norm import DENSE_SIDE, dense_norm, deterministic_upper
+from bounds.measure.deterministic_norm import DENSE_SIDE, dense_norm, deterministic_upper, selection_norm
 from bounds.measure.fourier import outwards, symbol_rounding
 from bounds.measure.lanczos import ROUNDING, Krylov, lanczos, largest_eigenvalue_upper
 from bounds.network.segment import Segment
+from bounds.network.selection import Selection
 from bounds.sides import Lower, TwoSided, Upper
 
 _DENSE_ENTRIES = 1 << 22
@@ -23,10 +24,10 @@ _STEPS, _BASIS_ENTRIES = 150, 1 << 26
 def operator_norm(segment: Segment, *, seed: int = 0, failure: float = 1e-12) -> TwoSided:
     """Lower and upper bound of the largest singular value of the linear part of a segment.
 
-    Small segments: dense SVD. Otherwise the lower end is attained by a vector found with Lanczos, and the
-    upper end is the smaller of a deterministic bound (theory L7.1: symbols of convolutions, products over
-    primitive operations) and a probabilistic one (theory L7.2), which is wrong with probability `failure`
-    over the random starts. Steps are added until upper/lower ≤ 1.002 or 150 have been made.
+    Scalings, moves and copies: read off. Small segments: dense SVD. Otherwise the lower end is attained by a vector
+    found with Lanczos, and the upper end is the smaller of a deterministic bound (theory L7.1: symbols of
+    convolutions, products over primitive operations) and a probabilistic one (theory L7.2), which is wrong with
+    probability `failure` over the random starts. Steps are added until upper/lower ≤ 1.002 or 150 have been made.
 
     Args:
         segment: the affine map; its offset plays no part.
@@ -46,6 +47,8 @@ def operator_norm(segment: Segment, *, seed: int = 0, failure: float = 1e-12) ->
     """
     if not 0 < failure < 1:
         raise InputError(f"operator norm: the failure probability must be between 0 and 1, not {failure}")
+    if segment.selection is not None:
+        return selection_norm(Selection(_finite(segment.selection.entries, segment.name), segment.selection.columns))
     if min(segment.d_in, segment.d_out) <= DENSE_SIDE and segment.d_in * segment.d_out <= _DENSE_ENTRIES:
         return dense_norm(_finite(_matrix(segment), segment.name))
     return _matrix_free(segment, seed, failure)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bounds.network.moves import moved
 from bounds.network.operators import (
     AdaptiveAveragePool,
     AveragePool,
@@ -22,6 +23,7 @@ from bounds.network.operators import (
     Linear,
     Operation,
     Pad,
+    Reshape,
     Scale,
     Shape,
     Shift,
@@ -43,11 +45,6 @@ def linear(shape: Shape, weight: Tensor, bias: Tensor | None = None) -> Affine |
         return None
     dense = Linear(shape, weight)
     return (dense, *_shift(dense.out_shape, bias))
-
-
-def matmul(shape: Shape, matrix: Tensor) -> Affine | None:
-    """Input times a constant matrix."""
-    return linear(shape, matrix.T) if matrix.ndim == 2 else None
 
 
 def convolution(
@@ -109,6 +106,43 @@ def transposed_convolution(
     return (conv, *_channel_shift(conv.out_shape, bias))
 
 
+def fold(
+    shape: Shape, output_size: Sequence[int], kernel_size: Any, dilation: Any, padding: Any, stride: Any
+) -> Affine | None:
+    """Windows laid on top of each other and summed: each tap is a channel of a transposed convolution."""
+    if len(shape) != 2:
+        return None
+    sizes, dilations, pads, strides = (per_axis(value, 2) for value in (kernel_size, dilation, padding, stride))
+    taps = math.prod(sizes)
+    axes = list(zip(output_size, sizes, dilations, pads, strides, strict=True))
+    blocks = tuple((n + 2 * pad - d * (k - 1) - 1) // step + 1 for n, k, d, pad, step in axes)
+    unread = tuple((n + 2 * pad - d * (k - 1) - 1) % step for n, k, d, pad, step in axes)
+    channels = shape[0] // taps
+    one_tap_each = torch.eye(taps, dtype=torch.float64).reshape(taps, 1, *sizes).repeat(channels, 1, 1, 1)
+    image = (shape[0], *blocks)
+    return (
+        Reshape(shape, image),
+        TransposedConvolution(image, one_tap_each, strides, pads, unread, dilations, channels),
+    )
+
+
+def instance_norm(
+    shape: Shape,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
+) -> Affine | None:
+    """Instance-norm with the statistics of the training: a batch-norm in eval mode."""
+    if use_input_stats or mean is None or variance is None:
+        return None
+    return batch_norm(shape, weight, bias, mean, variance, momentum, eps)
+
+
 def batch_norm(
     shape: Shape,
     weight: Tensor | None,
@@ -133,8 +167,10 @@ def average_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Affine:
-    """Average pooling."""
+) -> Affine | None:
+    """Average pooling; a negative divisor would make the weights negative, which those of a pool never are."""
+    if divisor_override is not None and divisor_override < 0:
+        return None
     axes = len(shape) - 1
     sizes, strides, pads = (per_axis(value, axes) for value in (kernel_size, stride or kernel_size, padding))
     return (AveragePool(shape, sizes, strides, pads, ceil_mode, count_include_pad, divisor_override),)
@@ -176,7 +212,7 @@ def constant_pad(shape: Shape, amounts: Sequence[int], value: float = 0.0) -> Af
 
 def add(shape: Shape, constant: Any, alpha: float = 1) -> Affine | None:
     """Input plus alpha times a constant."""
-    return _for_one_sample(shape, constant, lambda value: _shift(shape, alpha * value))
+    return _for_one_sample(shape, constant, lambda wide, value: _shift(wide, alpha * value))
 
 
 def subtract(shape: Shape, constant: Any, alpha: float = 1) -> Affine | None:
@@ -187,7 +223,7 @@ def subtract(shape: Shape, constant: Any, alpha: float = 1) -> Affine | None:
 def subtract_from(shape: Shape, constant: Any, alpha: float = 1) -> Affine | None:
     """A constant minus alpha times the input."""
     shifted = add(shape, constant)
-    return None if shifted is None else (*_scale(shape, -alpha), *shifted)
+    return None if shifted is None else (*_scale(shape, -float(alpha)), *shifted)
 
 
 def add_to(shape: Shape, constant: Any, alpha: float = 1) -> Affine | None:
@@ -197,7 +233,7 @@ def add_to(shape: Shape, constant: Any, alpha: float = 1) -> Affine | None:
 
 def multiply(shape: Shape, constant: Any) -> Affine | None:
     """Input times a constant."""
-    return _for_one_sample(shape, constant, lambda value: _scale(shape, value))
+    return _for_one_sample(shape, constant, _scale)
 
 
 def divide(shape: Shape, constant: Any, rounding_mode: str | None = None) -> Affine | None:
@@ -234,27 +270,31 @@ def _scale(shape: Shape, factor: Any) -> Affine:
     return (Scale(shape, torch.as_tensor(factor, dtype=torch.float64)),)
 
 
-def _for_one_sample(shape: Shape, constant: Any, build: Callable[[Any], Affine]) -> Affine | None:
-    """What `build` makes of the constant for one sample; None if it widens the input or differs by sample."""
-    if isinstance(constant, Tensor):
-        if constant.ndim == len(shape) + 1 and len(constant) == 1:
-            constant = constant[0]
-        if constant.ndim > len(shape) or torch.broadcast_shapes(constant.shape, shape) != shape:
-            return None
-    return build(constant)
+def _for_one_sample(shape: Shape, constant: Any, build: Callable[[Shape, Any], Affine]) -> Affine | None:
+    """What `build` makes of the constant for one sample, widened to it; None if it differs by sample."""
+    if not isinstance(constant, Tensor):
+        return build(shape, constant)
+    if constant.ndim == len(shape) + 1 and len(constant) == 1:
+        constant = constant[0]
+    if constant.ndim > len(shape):
+        return None
+    wide = tuple(torch.broadcast_shapes(constant.shape, shape))
+    copies = () if wide == shape else moved(shape, lambda z: z.expand(-1, *wide))
+    return None if copies is None else (*copies, *build(wide, constant))
 
 
 RULES: dict[str, Callable[..., Affine | None]] = {
     # Dropout does nothing in eval mode (one that stays on is refused as random); casts between floating types
     # are left out because everything here is float64.
     **dict.fromkeys(("alias", "clone", "contiguous", "detach", "lift_fresh_copy", "to", "_to_copy"), identity),
-    **dict.fromkeys(("dropout", "feature_dropout"), identity),
+    **dict.fromkeys(("alpha_dropout", "dropout", "feature_alpha_dropout", "feature_dropout"), identity),
     "linear": linear,
-    **dict.fromkeys(("matmul", "mm"), matmul),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution),
     **dict.fromkeys(("conv1d.padding", "conv2d.padding", "conv3d.padding"), convolution_same),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), transposed_convolution),
     "_native_batch_norm_legit_no_training": batch_norm,
+    "col2im": fold,
+    "instance_norm": instance_norm,
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), average_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), adaptive_average_pool),
     "sum": total,
@@ -262,14 +302,14 @@ RULES: dict[str, Callable[..., Affine | None]] = {
     "pad": pad,
     "constant_pad_nd": constant_pad,
     "add": add,
-    "sub": subtract,
+    **dict.fromkeys(("sub", "subtract"), subtract),
     "rsub": subtract_from,
-    "mul": multiply,
-    "div": divide,
-    "neg": negative,
+    **dict.fromkeys(("mul", "multiply"), multiply),
+    **dict.fromkeys(("div", "divide", "true_divide"), divide),
+    **dict.fromkeys(("neg", "negative"), negative),
 }
 CONSTANT_FIRST: dict[str, Callable[..., Affine | None]] = {
     "add": add_to,
-    "sub": subtract_from,
-    "mul": multiply,
+    **dict.fromkeys(("sub", "subtract"), subtract_from),
+    **dict.fromkeys(("mul", "multiply"), multiply),
 }

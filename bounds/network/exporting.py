@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from torch.export.graph_signature import InputKind
 
 from bounds.network.adapted import Adapted
 from bounds.network.checks import DISCONNECTED
+from bounds.network.decompositions import DECOMPOSITIONS
 from bounds.network.errors import InvalidNetwork, TraceError
 from bounds.network.nodes import evaluate, in_double
 from bounds.network.operators import Shape
+from bounds.network.repeated import repeated
 
 # What the exporter raises for a network that runs: its own errors are RuntimeErrors, the others come from
 # forward meeting a symbolic tensor.
@@ -51,14 +54,20 @@ class Exported:
 
     def is_tensor(self, node: fx.Node) -> bool:
         """Whether the node is one tensor that depends on the input (not a size, not a tuple)."""
-        return node not in self.constants and isinstance(node.meta.get("val"), Tensor)
+        return isinstance(node.meta.get("val"), Tensor) and node not in self.constants and node not in self.repeated
+
+    @cached_property
+    def repeated(self) -> Mapping[fx.Node, Tensor]:
+        """Values for one sample of the nodes that are the same for every sample: they depend on the batch size only."""
+        return repeated(self.input, self.nodes, self.constants)
 
     def shape(self, node: fx.Node) -> Shape | None:
         """Shape without the batch; None unless the first axis is the batch and the others are fixed."""
         sizes = node.meta["val"].shape
         if len(sizes) == 0 or not is_batch(sizes[0], self.input.meta["val"].shape[0]):
             return None
-        return tuple(sizes[1:]) if all(isinstance(size, int) for size in sizes[1:]) else None
+        fixed = [size if isinstance(size, int) else size.node.expr for size in sizes[1:]]
+        return tuple(map(int, fixed)) if all(isinstance(size, int) or size.is_Integer for size in fixed) else None
 
 
 def export(module: Adapted, pair: Tensor) -> Exported:
@@ -77,11 +86,12 @@ def export(module: Adapted, pair: Tensor) -> Exported:
     entry = next(node for node in nodes if node.name == name)
     output = next(node for node in nodes if node.name == program.graph_signature.user_outputs[0])
     constants = _constants(program, nodes)
-    if output in constants:
-        raise InvalidNetwork(DISCONNECTED)
     for node in nodes:
         _leave_wrapper(node)
-    return Exported(module.module, entry, output, nodes, constants, _coarsest(nodes))
+    exported = Exported(module.module, entry, output, nodes, constants, _coarsest(nodes))
+    if not exported.is_tensor(output):
+        raise InvalidNetwork(DISCONNECTED)
+    return exported
 
 
 def _leave_wrapper(node: fx.Node) -> None:
@@ -110,7 +120,7 @@ def _program(module: nn.Module, pair: Tensor) -> ExportedProgram:
         with _silence():
             sizes = ({0: Dim("b", min=1)},)
             exported = torch.export.export(module, (pair,), dynamic_shapes=sizes)
-            program: ExportedProgram = exported.run_decompositions({})
+            program: ExportedProgram = exported.run_decompositions(DECOMPOSITIONS)
             return program
     except REFUSALS as error:
         raise TraceError(_cause(error)) from error

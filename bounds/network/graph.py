@@ -111,7 +111,7 @@ def _opaque(exported: Exported, step: fx.Node, region: Region) -> Lowered:
     waiting = [step]
     while waiting:
         for source in waiting.pop().all_input_nodes:
-            if source in exported.constants or source in needed:
+            if source in exported.constants or source in exported.repeated or source in needed:
                 continue
             if exported.is_tensor(source) and (source is exported.input or region(source) != region(step)):
                 arguments.add(source)
@@ -122,9 +122,10 @@ def _opaque(exported: Exported, step: fx.Node, region: Region) -> Lowered:
     steps = tuple(node for node in exported.nodes if node in needed)
     used = {node for member in steps for node in member.all_input_nodes}
     constants = {node: value for node, value in exported.constants.items() if node in used}
+    repeated = {node: value for node, value in exported.repeated.items() if node in used}
     call = next((call for call in calls(step) if call.key == region(step)), None)
     name = f"{call.path} ({call.kind.rpartition('.')[2]})" if call else label(exported.module, step)
-    return Lowered(Opaque(name, inputs, steps, constants), inputs)
+    return Lowered(Opaque(name, inputs, steps, constants, repeated), inputs)
 
 
 def _merged(parts: dict[fx.Node, Part]) -> dict[fx.Node, Part]:

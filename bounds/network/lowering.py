@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate, map_arg
 
-from bounds.network import affine_rules, nonlinear_rules
+from bounds.network import affine_rules, contractions, nonlinear_rules
 from bounds.network.exporting import Exported
 from bounds.network.moves import MOVES, moved
 from bounds.network.nodes import Add, Concatenate, Opaque, evaluate
@@ -39,16 +39,20 @@ def lower(exported: Exported, step: fx.Node) -> Lowered | None:
     """What `step`, a tensor that depends on the input, amounts to; None when it is not understood."""
     call, output = step.args if step.target is operator.getitem else (step, 0)
     assert isinstance(call, fx.Node) and isinstance(output, int)
-    inputs = tuple(leaf for leaf in _leaves(call) if exported.is_tensor(leaf))
+    leaves = _leaves(call)
+    inputs = tuple(leaf for leaf in leaves if exported.is_tensor(leaf))
     shapes = [exported.shape(node) for node in (*inputs, step)]
     if None in shapes or not all(node.meta["val"].is_floating_point() for node in (*inputs, step)):
         return None
+    name = function_name(call)
     operation: tuple[Primitive, ...] | Add | Concatenate | None = None
-    if len(inputs) == 1:
-        operation = _unary(exported, call, output, inputs[0])
-    elif function_name(call) in ("add", "sub") and len(inputs) == 2 and shapes[0] == shapes[1]:
+    if len(inputs) == 1 or (name in MOVES and len(set(inputs)) == 1):
+        operation, inputs = _unary(exported, call, output, inputs[0]), inputs[:1]
+    elif name in ("add", "sub", "subtract") and len(inputs) == 2 and shapes[0] == shapes[1]:
         operation = _add(call)
-    elif function_name(call) == "cat" and len(inputs) == len(_leaves(call)):
+        if inputs[0] is inputs[1]:
+            operation, inputs = affine_rules.multiply(shapes[0] or (), 1 + operation.coefficient), inputs[:1]
+    elif name == "cat" and len(inputs) == len(leaves):
         operation = _concatenate(call, axes=len(step.meta["val"].shape))
     return None if operation is None else Lowered(operation, inputs)
 
@@ -64,13 +68,16 @@ def _unary(exported: Exported, call: fx.Node, output: int, source: fx.Node) -> t
     """A call with one input that is not constant, in any position."""
     name, shape = function_name(call), exported.shape(source)
     assert shape is not None
-    values = {node: _value(exported, node) for node in call.all_input_nodes}
     if name in MOVES:
-        return moved(shape, lambda numbers: _output(evaluate(call, {**values, source: numbers}), output))
+        pair = {node: _value(exported, node, samples=2) for node in call.all_input_nodes}
+        return moved(shape, lambda numbers: _output(evaluate(call, {**pair, source: numbers}), output))
+    values = {node: _value(exported, node, samples=1) for node in call.all_input_nodes} | {source: None}
     arguments: Any = map_aggregate(call.args, lambda leaf: values[leaf] if isinstance(leaf, fx.Node) else leaf)
     options: Any = call.kwargs
     primitives: tuple[Primitive, ...] | None = None
-    if call.args[0] is source and name in RULES and output == 0:
+    if name in contractions.RULES:
+        primitives = contractions.RULES[name](shape, *arguments, **options)
+    elif call.args[0] is source and name in RULES and output == 0:
         primitives = RULES[name](shape, *arguments[1:], **options)
     elif len(call.args) > 1 and call.args[1] is source and name in affine_rules.CONSTANT_FIRST:
         primitives = affine_rules.CONSTANT_FIRST[name](shape, arguments[0], **options)
@@ -87,8 +94,11 @@ def _concatenate(call: fx.Node, axes: int) -> Concatenate | None:
     return Concatenate("", axis % axes) if axis % axes else None
 
 
-def _value(exported: Exported, node: fx.Node) -> Any:
-    """A constant, or a size for the batch of two that was exported."""
+def _value(exported: Exported, node: fx.Node, samples: int) -> Any:
+    """A constant, once per sample if it is repeated, or a size for the batch of two that was exported."""
+    if node in exported.repeated:
+        value = exported.repeated[node]
+        return value.expand(samples, *value.shape)
     if node in exported.constants:
         return exported.constants[node]
     size = node.meta["val"]

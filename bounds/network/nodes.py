@@ -56,16 +56,20 @@ class Opaque:
         arguments: the graph's nodes that are the region's inputs.
         steps: the graph's nodes of the region in order; the last one is the output.
         constants: values of the nodes that do not depend on the network's input.
+        repeated: values for one sample of the nodes that are the same for all samples.
     """
 
     name: str
     arguments: tuple[fx.Node, ...]
     steps: tuple[fx.Node, ...]
     constants: Mapping[fx.Node, Any]
+    repeated: Mapping[fx.Node, Tensor]
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The region's output."""
         values = {**self.constants, **dict(zip(self.arguments, inputs, strict=True))}
+        for node, value in self.repeated.items():
+            values[node] = value.expand(len(inputs[0]), *value.shape)
         for step in self.steps:
             values[step] = evaluate(step, values)
         output: Tensor = values[self.steps[-1]]

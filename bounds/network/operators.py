@@ -7,9 +7,10 @@ is a `Shift` of its own after the linear map, eval-mode batch-norm is a `Scale` 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,12 +23,17 @@ Shape = tuple[int, ...]
 class Operation:
     """An affine map; `linear` is the map without its offset and `adjoint` the transpose of `linear`.
 
+    Attributes:
+        in_shape: shape of the input without the batch.
+        weights: name of the field with the weights; without one, no entry of the map is negative.
+
     >>> halve = Scale((2,), torch.tensor([0.5, 0.5], dtype=torch.float64))
     >>> halve(torch.tensor([[2.0, 4.0]], dtype=torch.float64))
     tensor([[1., 2.]], dtype=torch.float64)
     """
 
     in_shape: Shape
+    weights: ClassVar[str | None] = None
 
     @cached_property
     def out_shape(self) -> Shape:
@@ -38,6 +44,27 @@ class Operation:
     def columns(self) -> int:
         """Entries of the matrix that torch makes of one sample's input on the way, beside the output."""
         return 0
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds of one application to one sample, from the shapes: what it costs."""
+        return math.prod(self.in_shape) + math.prod(self.out_shape)
+
+    @property
+    def roundings(self) -> int:
+        """An upper bound of the number of roundings behind one entry, of the operation or of its adjoint."""
+        return max(math.prod(self.in_shape), math.prod(self.out_shape)) + 2
+
+    def reweighted(self, change: Callable[[Tensor], Tensor]) -> Operation:
+        """The operation with changed weights; the operation itself when it has none.
+
+        >>> Scale((2,), torch.tensor([-3.0, 2.0])).reweighted(torch.abs)(torch.ones(1, 2))
+        tensor([[3., 2.]])
+        """
+        if self.weights is None:
+            return self
+        changed: Any = {self.weights: change(getattr(self, self.weights))}
+        return replace(self, **changed)
 
     def __call__(self, z: Tensor) -> Tensor:
         """The map at z of shape (batch, *in_shape)."""
@@ -64,7 +91,18 @@ class Operation:
 class Linear(Operation):
     """z -> z W^T on the last axis, W of shape (out, in)."""
 
+    weights: ClassVar[str | None] = "weight"
     weight: Tensor
+
+    @property
+    def products(self) -> int:
+        """One per input feature of every output entry."""
+        return math.prod(self.out_shape) * self.weight.shape[1]
+
+    @property
+    def roundings(self) -> int:
+        """Sums over a row or, for the adjoint, a column."""
+        return max(self.weight.shape) + 1
 
     def _linear(self, z: Tensor) -> Tensor:
         return z @ self.weight.T
@@ -74,9 +112,63 @@ class Linear(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class Contraction(Operation):
+    """Sums of products with a constant that are no matrix on the last axis: a matrix on another axis, one per head.
+
+    Attributes:
+        equation: as in torch.einsum, without the batch; every axis of the input is summed over or kept, and so is
+            every axis of the weight.
+
+    >>> ones = torch.ones(2, 3, dtype=torch.float64)
+    >>> Contraction((3, 4), "ij,ki->kj", ones).out_shape
+    (2, 4)
+    """
+
+    weights: ClassVar[str | None] = "weight"
+    equation: str
+    weight: Tensor
+
+    @property
+    def products(self) -> int:
+        """One per summed index of every output entry."""
+        return math.prod(self.out_shape) * self.matrices.shape[2]
+
+    @property
+    def roundings(self) -> int:
+        """Sums over a row or, for the adjoint, a column of a matrix."""
+        return max(self.matrices.shape[1:]) + 1
+
+    @property
+    def matrices(self) -> Tensor:
+        """The blocks (block, out, in) of which the map has copies along its diagonal, up to the order of the axes."""
+        axes, weight_axes, out_axes = self._axes
+        shared = "".join(axis for axis in weight_axes if axis in axes and axis in out_axes)
+        new = "".join(axis for axis in weight_axes if axis not in axes)
+        summed = "".join(axis for axis in weight_axes if axis not in out_axes)
+        blocks = torch.einsum(f"{weight_axes}->{shared}{new}{summed}", self.weight)
+        sizes = (blocks.shape[: len(shared)], blocks.shape[len(shared) : len(shared + new)])
+        return blocks.reshape(*(math.prod(size) for size in sizes), -1)
+
+    @property
+    def _axes(self) -> tuple[str, str, str]:
+        operands, out_axes = self.equation.split("->")
+        axes, weight_axes = operands.split(",")
+        return axes, weight_axes, out_axes
+
+    def _linear(self, z: Tensor) -> Tensor:
+        axes, weight_axes, out_axes = self._axes
+        return torch.einsum(f"...{axes},{weight_axes}->...{out_axes}", z, self.weight)
+
+    def _adjoint(self, u: Tensor) -> Tensor:
+        axes, weight_axes, out_axes = self._axes
+        return torch.einsum(f"...{out_axes},{weight_axes}->...{axes}", u, self.weight)
+
+
+@dataclass(frozen=True, eq=False)
 class Convolution(Operation):
     """Zero-padded convolution in any number of axes; weight (out channels, in channels / groups, *size)."""
 
+    weights: ClassVar[str | None] = "weight"
     weight: Tensor
     stride: Shape
     padding: Shape
@@ -87,6 +179,16 @@ class Convolution(Operation):
     def columns(self) -> int:
         """One column of in channels × kernel entries per output position."""
         return self.in_shape[0] * math.prod(self.weight.shape[2:]) * math.prod(self.out_shape[1:])
+
+    @property
+    def products(self) -> int:
+        """One per tap of every output entry."""
+        return math.prod(self.out_shape) * self.weight[0].numel()
+
+    @property
+    def roundings(self) -> int:
+        """Sums over the taps and the channels on either side."""
+        return max(self.weight[0].numel(), self.weight[:, 0].numel()) + 1
 
     def _linear(self, z: Tensor) -> Tensor:
         return self._convolve(z, transposed=False, output_padding=(0,) * len(self.stride))
@@ -118,6 +220,7 @@ class Convolution(Operation):
 class TransposedConvolution(Operation):
     """Transposed convolution; weight (in channels, out channels / groups, *kernel)."""
 
+    weights: ClassVar[str | None] = "weight"
     weight: Tensor
     stride: Shape
     padding: Shape
@@ -129,6 +232,16 @@ class TransposedConvolution(Operation):
     def columns(self) -> int:
         """One column of out channels × kernel entries per input position."""
         return self.out_shape[0] * math.prod(self.weight.shape[2:]) * math.prod(self.in_shape[1:])
+
+    @property
+    def products(self) -> int:
+        """One per tap of every input entry."""
+        return math.prod(self.in_shape) * self.weight[0].numel()
+
+    @property
+    def roundings(self) -> int:
+        """Sums over the taps and the channels on either side."""
+        return max(self.weight[0].numel(), self.weight[:, 0].numel()) + 1
 
     def _linear(self, z: Tensor) -> Tensor:
         return torch.convolution(
@@ -148,7 +261,18 @@ class TransposedConvolution(Operation):
 class Scale(Operation):
     """Entrywise product with a factor that broadcasts to in_shape."""
 
+    weights: ClassVar[str | None] = "factor"
     factor: Tensor
+
+    @property
+    def products(self) -> int:
+        """One per entry."""
+        return math.prod(self.in_shape)
+
+    @property
+    def roundings(self) -> int:
+        """One per entry."""
+        return 1
 
     def _linear(self, z: Tensor) -> Tensor:
         return z * self.factor
@@ -161,7 +285,18 @@ class Scale(Operation):
 class Shift(Operation):
     """Sum with an offset that broadcasts to in_shape: the one operation that is not linear."""
 
+    weights: ClassVar[str | None] = "offset"
     offset: Tensor
+
+    @property
+    def products(self) -> int:
+        """One per entry."""
+        return math.prod(self.in_shape)
+
+    @property
+    def roundings(self) -> int:
+        """One per entry."""
+        return 1
 
     def __call__(self, z: Tensor) -> Tensor:
         """The shifted z."""
@@ -184,6 +319,11 @@ class AveragePool(Operation):
     ceil_mode: bool
     count_include_pad: bool
     divisor_override: int | None = None
+
+    @property
+    def products(self) -> int:
+        """One per entry of every window."""
+        return math.prod(self.out_shape) * math.prod(self.kernel_size)
 
     def _linear(self, z: Tensor) -> Tensor:
         arguments = (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
@@ -223,6 +363,11 @@ class Pad(Operation):
     amounts: Shape
     mode: str
 
+    @property
+    def products(self) -> int:
+        """One per output entry."""
+        return math.prod(self.out_shape)
+
     def _linear(self, z: Tensor) -> Tensor:
         return F.pad(z, self.amounts, self.mode)
 
@@ -232,6 +377,16 @@ class Reshape(Operation):
     """The same entries in the same order, in another shape."""
 
     new_shape: Shape
+
+    @property
+    def products(self) -> int:
+        """One per entry."""
+        return math.prod(self.in_shape)
+
+    @property
+    def roundings(self) -> int:
+        """Nothing is computed."""
+        return 0
 
     def _linear(self, z: Tensor) -> Tensor:
         return z.reshape(len(z), *self.new_shape)
@@ -249,6 +404,16 @@ class Rearrange(Operation):
     """
 
     index: Tensor
+
+    @property
+    def products(self) -> int:
+        """One per output entry."""
+        return math.prod(self.out_shape)
+
+    @property
+    def roundings(self) -> int:
+        """The adjoint sums the copies of an entry."""
+        return int(self.index.flatten().bincount()[1:].max()) if self.index.any() else 0
 
     def _linear(self, z: Tensor) -> Tensor:
         return F.pad(z.flatten(1), (1, 0))[:, self.index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -36,6 +37,9 @@ def calls(step: fx.Node) -> tuple[Call, ...]:
 
 def function_name(step: fx.Node) -> str:
     """The aten name of a step's operation: "conv2d"; of its overloads only "padding" is told apart."""
+    if step.target is operator.getitem:
+        assert isinstance(step.args[0], fx.Node)
+        return function_name(step.args[0])
     schema = getattr(step.target, "_schema", None)
     if schema is None:
         return step.name

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bounds.network.kernel import Kernel, find_kernel
 from bounds.network.operators import Convolution, Operation, Shape, Shift
+from bounds.network.selection import Selection, find_selection
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,11 @@ class Segment:
         """Dimension of the output."""
         return torch.Size(self.out_shape).numel()
 
+    @property
+    def products(self) -> int:
+        """Multiply-adds of one application to one sample."""
+        return sum(operation.products for operation in self.operations)
+
     def __call__(self, z: Tensor) -> Tensor:
         """W z + c for z of shape (batch, *in_shape)."""
         for operation in self.operations:
@@ -83,6 +89,11 @@ class Segment:
     def kernel(self) -> Kernel | None:
         """The convolution that W is, channel scalings folded in; None when W is not a single convolution."""
         return find_kernel(self.operations)
+
+    @cached_property
+    def selection(self) -> Selection | None:
+        """The one entry of each row of W; None when W may have rows with several entries."""
+        return find_selection(self.operations)
 
     @cached_property
     def offset_per_channel(self) -> bool:

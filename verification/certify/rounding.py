@@ -15,12 +15,10 @@ underflow, n·2^-1074 before they meet later weights.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from bounds.network.operators import Convolution, Linear, Operation, Reshape, Scale, Shift, TransposedConvolution
+from bounds.network.operators import Operation
 from bounds.network.segment import Segment
 
 UNIT = 2.0**-53
@@ -43,11 +41,12 @@ def gamma(segment: Segment) -> float:
 
     The same number bounds |<fl(W^T a), z> - <W^T a, z>| relative to <|a|, magnitude(segment, |z|)>.
 
+    >>> from bounds.network.operators import Linear
     >>> weight = torch.ones(2, 3, dtype=torch.float64)
     >>> gamma(Segment("fc", (Linear((3,), weight),))) == sums(4)
     True
     """
-    return sums(sum(_roundings(operation) for operation in segment.operations))
+    return sums(sum(operation.roundings for operation in segment.operations))
 
 
 def absolute(segment: Segment, radius: Tensor) -> Tensor:
@@ -90,25 +89,6 @@ def _floored(size: Tensor) -> Tensor:
     return torch.where(size > 0, size.clamp(min=FLOOR), size)
 
 
-def _roundings(operation: Operation) -> int:
-    """An upper bound of the number of roundings behind one entry, of the operation or of its adjoint."""
-    if isinstance(operation, Reshape):
-        return 0
-    if isinstance(operation, Scale | Shift):
-        return 1
-    if isinstance(operation, Linear):
-        return max(operation.weight.shape) + 1
-    if isinstance(operation, Convolution | TransposedConvolution):
-        return max(operation.weight[0].numel(), operation.weight[:, 0].numel()) + 1
-    return max(torch.Size(operation.in_shape).numel(), torch.Size(operation.out_shape).numel()) + 2
-
-
 def _absolute(operation: Operation) -> Operation:
-    """The operation with its weights' absolute values, floored; the others have no negative weights."""
-    if isinstance(operation, Linear | Convolution | TransposedConvolution):
-        return replace(operation, weight=_floored(operation.weight.abs()))
-    if isinstance(operation, Scale):
-        return replace(operation, factor=_floored(operation.factor.abs()))
-    if isinstance(operation, Shift):
-        return replace(operation, offset=_floored(operation.offset.abs()))
-    return operation
+    """The operation with its weights' absolute values, floored."""
+    return operation.reweighted(lambda weights: _floored(weights.abs()))

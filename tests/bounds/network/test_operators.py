@@ -31,6 +31,18 @@ def constant(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 
 
+def assigned(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, 0] = 0.5
+    return x
+
+
+def inserted(x: Tensor) -> Tensor:
+    wide = torch.zeros(x.shape[0], 4, 3, dtype=x.dtype)
+    wide[:, 1:3] = x
+    return wide
+
+
 FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Shape]] = {
     "permute": (lambda x: x.permute(0, 3, 1, 2), (2, 3, 4)),
     "transpose": (lambda x: x.transpose(1, -1), (2, 3, 4)),
@@ -79,6 +91,58 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Shape]] = {
         lambda x: F.conv_transpose1d(x, constant(2, 1, 3), stride=2, dilation=3, output_padding=2, groups=2),
         (2, 4),
     ),
+    "linear": (lambda x: F.interpolate(x, 5, mode="linear"), (2, 3)),
+    "bilinear": (lambda x: F.interpolate(x, scale_factor=(2, 1.5), mode="bilinear"), (2, 3, 4)),
+    "bilinear-corners": (lambda x: F.interpolate(x, (5, 2), mode="bilinear", align_corners=True), (1, 3, 4)),
+    "bicubic": (lambda x: F.interpolate(x, (5, 4), mode="bicubic"), (2, 3, 4)),
+    "bicubic-antialias": (lambda x: F.interpolate(x, (2, 3), mode="bicubic", antialias=True), (1, 5, 7)),
+    "bilinear-antialias": (lambda x: F.interpolate(x, (2, 3), mode="bilinear", antialias=True), (1, 5, 7)),
+    "trilinear": (lambda x: F.interpolate(x, (2, 3, 4), mode="trilinear"), (1, 3, 2, 2)),
+    "nearest-exact": (lambda x: F.interpolate(x, 5, mode="nearest-exact"), (1, 3, 2)),
+    "copies": (lambda x: torch.cat([x, x], 2), (2, 3)),
+    "token": (lambda x: torch.cat([constant(1, 1, 3).expand(x.shape[0], -1, -1), x], 1), (2, 3)),
+    "zeros": (lambda x: torch.cat([torch.zeros_like(x), x, x.new_ones(x.shape[0], 1, 3)], 1), (2, 3)),
+    "hstack": (lambda x: torch.hstack([x, torch.ones_like(x)]), (2, 3)),
+    "positions": (lambda x: x + constant(4, 3)[torch.arange(x.shape[1]).expand(x.shape[0], -1)], (2, 3)),
+    "widened": (lambda x: x * constant(4, 1) + constant(1, 4, 3), (1, 3)),
+    "einsum": (lambda x: torch.einsum("bij,jk->bik", x, constant(3, 2)), (4, 3)),
+    "einsum-all": (lambda x: torch.einsum("bij,ijk", x, constant(4, 3, 2)), (4, 3)),
+    "einsum-channels": (lambda x: torch.einsum("kc,b c h w -> b k h w", constant(3, 2), x), (2, 2, 3)),
+    "einsum-heads": (lambda x: torch.einsum("bhi,hij->bhj", x, constant(4, 3, 2)), (4, 3)),
+    "einsum-dots": (lambda x: torch.einsum("...i,ij->...j", x, constant(3, 2)), (2, 4, 3)),
+    "einsum-sums": (lambda x: torch.einsum("bijk,jl->bkj", x, constant(3, 2)), (2, 3, 4)),
+    "einsum-alone": (lambda x: torch.einsum("bijk->bki", x), (2, 3, 4)),
+    "einsum-one": (lambda x: torch.einsum("bij,ij->bj", x, constant(1, 3)), (2, 3)),
+    "matrix-first": (lambda x: constant(5, 2) @ x, (2, 3)),
+    "vector-first": (lambda x: constant(2) @ x, (2, 3)),
+    "matrix-times-vector": (lambda x: x @ constant(3), (2, 3)),
+    "heads": (lambda x: x @ constant(4, 3, 2), (4, 2, 3)),
+    "heads-first": (lambda x: constant(2, 1, 5, 2) @ x, (2, 3, 2, 4)),
+    "bmm": (lambda x: torch.bmm(x, constant(3, 2).expand(x.shape[0], -1, -1)), (2, 3)),
+    "baddbmm": (
+        lambda x: torch.baddbmm(constant(5), constant(4, 2).expand(x.shape[0], -1, -1), x, beta=2, alpha=3),
+        (2, 5),
+    ),
+    "addmm": (lambda x: torch.addmm(constant(2), x, constant(3, 2), beta=0.5), (3,)),
+    "tensordot": (lambda x: torch.tensordot(x, constant(3, 4, 2), dims=([2, 1], [0, 2])), (2, 3)),
+    "inner": (lambda x: torch.inner(x, constant(4, 3)), (2, 3)),
+    "addcmul": (lambda x: torch.addcmul(constant(3), x, constant(3), value=2), (3,)),
+    "lerp": (lambda x: torch.lerp(x, constant(3), 0.25), (3,)),
+    "running-sum": (lambda x: x.cumsum(1), (3, 2)),
+    "differences": (lambda x: x.diff(n=2, dim=1), (4, 2)),
+    "twice": (lambda x: x + x, (3,)),
+    "repeat-each": (lambda x: x.repeat_interleave(2, dim=1), (2, 3)),
+    "fold": (lambda x: F.fold(x, (5, 4), (2, 3), dilation=(2, 1), padding=1, stride=(2, 1)), (12, 12)),
+    "masked-columns": (lambda x: F.linear(x[:, torch.tensor([True, False, True])], constant(4, 2)), (3,)),
+    "where": (lambda x: torch.where(constant(2, 3) > 0, x, 0.5), (2, 3)),
+    "masked-fill": (lambda x: x.masked_fill(constant(3) > 0, -2.0), (2, 3)),
+    "times-mask": (lambda x: x * (constant(3) > 0), (2, 3)),
+    "tril": (lambda x: x.tril(), (3, 3)),
+    "diagonal": (lambda x: x.diagonal(dim1=1, dim2=2), (3, 3)),
+    "gather": (lambda x: x.gather(1, torch.tensor([[0, 2, 2, 1]]).expand(x.shape[0], -1)), (3,)),
+    "assigned": (assigned, (3, 2)),
+    "inserted": (inserted, (2, 3)),
+    "divide": (lambda x: torch.true_divide(torch.multiply(torch.subtract(constant(3), x), 3), constant(3)), (3,)),
 }
 
 
@@ -108,6 +172,17 @@ def check_segment(module: nn.Module, segment: Segment) -> None:
 def test_affine_functions_are_their_dense_matrix(name: str) -> None:
     function, shape = FUNCTIONS[name]
     check_segment(*single_segment(Apply(function), shape))
+
+
+@pytest.mark.parametrize("name", ["linear", "bicubic", "heads", "heads-first", "einsum-heads", "fold", "token"])
+def test_absolute_weights_are_the_absolute_matrix(name: str) -> None:
+    """What certificates rest on: |W| entry by entry, operation by operation."""
+    for operation in single_segment(Apply(FUNCTIONS[name][0]), FUNCTIONS[name][1])[1].operations:
+        basis = torch.eye(torch.Size(operation.in_shape).numel(), dtype=torch.float64).reshape(-1, *operation.in_shape)
+        absolute = operation.reweighted(torch.abs).linear(basis)
+        torch.testing.assert_close(absolute, operation.linear(basis).abs(), rtol=0, atol=0)
+        terms = (operation.linear(basis) != 0).flatten(1)
+        assert operation.roundings >= max(terms.sum(0).max(), terms.sum(1).max()) - 1
 
 
 @st.composite
@@ -238,3 +313,24 @@ def test_max_pool_overlap_counts_windows(size: int, stride: int, pad: int, dilat
     windows = F.unfold(ones, size, dilation, pad, stride)
     counts = F.fold(windows, (n, n), size, dilation, pad, stride)
     assert pool.overlap == int(counts.max())
+
+
+PRODUCTS: dict[str, tuple[Callable[[], nn.Module], Shape, int]] = {
+    # dense: 2 x 5 outputs of 3 features each, their bias, their flattening
+    "dense": (lambda: nn.Linear(3, 5), (2, 3), 10 * 3 + 10 + 10),
+    # 4 x 2 x 2 outputs with 3 x 3 taps in the one channel of their group, their flattening
+    "convolution": (lambda: nn.Conv2d(2, 4, 3, groups=2, bias=False), (2, 4, 4), 16 * 9 + 16),
+    # every one of the 2 x 3 x 3 inputs meets 3 x 2 x 2 taps; 3 x 4 x 4 outputs
+    "transposed": (lambda: nn.ConvTranspose2d(2, 3, 2, bias=False), (2, 3, 3), 18 * 12 + 48),
+    "batch-norm": (lambda: nn.BatchNorm1d(6), (6,), 6 + 6),
+    "average": (lambda: nn.AvgPool2d(2), (1, 4, 4), 4 * 4 + 4),
+    "padding": (lambda: nn.ZeroPad2d(1), (1, 2, 2), 16 + 16),
+    "copies": (lambda: Apply(lambda x: x.repeat(1, 3)), (2,), 6),
+    "sum": (lambda: Apply(lambda x: x.sum(1)), (3, 2), 6 + 2),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_are_counted_from_the_shapes(name: str) -> None:
+    make, shape, products = PRODUCTS[name]
+    assert single_segment(make(), shape)[1].products == products

@@ -99,6 +99,55 @@ def test_a_transformer_keeps_attention_and_norms_as_one_thing_each() -> None:
     assert len(opaque) == len(set(opaque))
 
 
+def paired(x: Tensor) -> Tensor:
+    return x.reshape(x.shape[0], 3, 2)
+
+
+# What is a max-pool or a known activation by another name, and the kinds of its nodes.
+BY_ANOTHER_NAME: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "maxout": (lambda x: paired(x).amax(2), "max-pool"),
+    "maxout over channels": (lambda x: paired(x).max(1).values, "max-pool"),
+    "minimum": (lambda x: paired(x).amin((1, 2), keepdim=True), "max-pool"),
+    "minimum along": (lambda x: paired(x).min(-1, keepdim=True).values, "max-pool"),
+    "max-feature-map": (lambda x: torch.maximum(*x.chunk(2, 1)), "max-pool"),
+    "smaller half": (lambda x: torch.min(*x.chunk(2, 1)), "max-pool"),
+    "group sort": (lambda x: paired(x).sort(2).values, "max-pool"),
+    "descending": (lambda x: paired(x).sort(-1, descending=True)[0], "max-pool"),
+    "global max-pool": (lambda x: F.adaptive_max_pool1d(paired(x), 1), "max-pool"),
+    "global max-pool 2d": (lambda x: nn.AdaptiveMaxPool2d((1, 2))(paired(x)[:, None]), "max-pool"),
+    "threshold": (lambda x: F.threshold(x, 0, 0), "relu"),
+    "hardtanh": (lambda x: F.hardtanh(x, 0, float("inf")), "relu"),
+    "celu": (lambda x: F.celu(x), "elu"),
+    "prelu": (nn.PReLU(init=0.3).double(), "leaky_relu"),
+    "rrelu": (lambda x: F.rrelu(x, 0.1, 0.5), "leaky_relu"),
+}
+
+
+@pytest.mark.parametrize("name", BY_ANOTHER_NAME)
+def test_known_nonlinearities_by_another_name(name: str) -> None:
+    function, key = BY_ANOTHER_NAME[name]
+    module = nn.Sequential(Apply(function), nn.Flatten())
+    network = trace(module, torch.zeros(1, 6))
+    assert not [node.name for node in network.nodes if isinstance(node.operation, Opaque)]
+    found = [node.name for node in network.nodes if isinstance(node.operation, Nonlinear)]
+    assert found and all(name.startswith(f"{key} after") for name in found)
+    x = torch.linspace(-1, 1, 24, dtype=torch.float64).sin().mul(7).cos().reshape(4, 6)
+    x[0] = 0.25  # ties
+    torch.testing.assert_close(network(x), module(x).detach(), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_places_of_the_largest_and_smallest_entries(descending: bool) -> None:
+    def places(x: Tensor) -> Tensor:
+        pairs = paired(x)
+        order = pairs.sort(2, descending).indices
+        return x * (1 + order.flatten(1) + pairs.max(2).indices.repeat(1, 2) + pairs.min(1).indices.repeat(1, 3))
+
+    module = Apply(places)
+    x = torch.tensor([[1.0, 2, 3, 3, 5, 4], [6, 5, 4, 3, 2, 1]], dtype=torch.float64)
+    assert torch.equal(trace(module, x)(x), module(x))
+
+
 def test_an_intermediate_value_with_two_uses_is_not_merged() -> None:
     class Twice(Network):
         def forward(self, x: Tensor) -> Tensor:
@@ -155,6 +204,17 @@ def test_one_example_is_enough_and_its_precision_does_not_matter() -> None:
     module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     for example in (torch.zeros(1, 4), torch.zeros(3, 4, dtype=torch.float64), torch.zeros(1, 4, dtype=torch.uint8)):
         assert trace(module, example).outputs == 2
+
+
+class Apply(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
 
 
 class Network(nn.Module):
