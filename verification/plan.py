@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bounds.errors import InputError, unknown_name
-from bounds.inputs import Data, check_fits, measured
+from bounds.inputs import Data, as_data, check_fits, measured
 from bounds.network import TracedNetwork
 from bounds.network.errors import InvalidNetwork
 from bounds.network.logits import Logits, graph_or_function
@@ -25,6 +25,9 @@ from verification.certify.certifier import EFFORTS, Certifier
 from verification.certify.enclosure import refuse_opaque
 
 Box = tuple[float, float] | None
+
+THREADS = 1
+"""Of torch, whatever there are: sums over several threads differ in the last digits with their number."""
 
 ROUNDING = {True: 1e-9, False: 1e-4}
 """Relative allowance for the rounding of losses and slopes where a network is too opaque to derive one: in float64,
@@ -87,6 +90,7 @@ class Plan:
             "effort": self.effort,
             "seed": self.seed,
             "delta": self.delta,
+            "threads": THREADS,
         }
 
     @cached_property
@@ -118,7 +122,7 @@ class Plan:
 @with_gradients
 def plan(
     model: Model,
-    data: Data,
+    data: object,
     norm: str | Sequence[str],
     eps: float | Sequence[float],
     *,
@@ -142,6 +146,7 @@ def plan(
     norms = (norm,) if isinstance(norm, str) else tuple(norm)
     radii = (float(eps),) if isinstance(eps, int | float) else tuple(float(radius) for radius in eps)
     check_settings(norms, radii, effort=effort, delta=delta, steps=steps, restarts=restarts, batch=batch)
+    data = as_data(data)
     chosen, indices = _choose(data, samples, seed)
     chosen = measured(model, chosen)
     chosen_box = chosen.box if box == "data" else box

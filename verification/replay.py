@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bounds.errors import InputError
-from bounds.inputs import Data, measured
+from bounds.inputs import Data, as_data, measured
 from bounds.measure.margin import logits_on
 from bounds.network.modes import with_gradients
 from bounds.network.running import Model
@@ -58,7 +58,7 @@ class Replay:
 
 @with_gradients
 def replay(
-    record: Mapping[str, Any], model: Model, data: Data, *, progress: Callable[[int, int], None] | None = None
+    record: Mapping[str, Any], model: Model, data: object, *, progress: Callable[[int, int], None] | None = None
 ) -> Replay:
     """Recompute every refutation: delta in the attack set, and loss at x + delta above the surrogate at x.
 
@@ -73,7 +73,7 @@ def replay(
     Raises:
         InputError: if the record is damaged, or the data are not those that it was made with.
     """
-    samples, claims = _samples(record, model, data), _claims(record)
+    samples, claims = _samples(record, model, as_data(data)), _claims(record)
     run = logits_on(model, samples)
     claimed, confirmed = Counter[str](), Counter[str]()
     failures: list[str] = []

@@ -16,7 +16,7 @@ from bounds.errors import unknown_name
 from bounds.inputs import Data
 from bounds.network import TracedNetwork
 from bounds.network.errors import InvalidNetwork
-from bounds.network.modes import single_thread, with_gradients
+from bounds.network.modes import on_threads, with_gradients
 from bounds.network.running import Model
 from bounds.records import finite
 from bounds.robust_margins import RobustMargins
@@ -29,7 +29,7 @@ from verification.certify.lipschitz import lipschitz_lead
 from verification.journal import Journal
 from verification.judgement import Certificates, Clean, Verdicts, certificates, judge
 from verification.memory import Memory
-from verification.plan import Box, Plan, plan, why_not_certified
+from verification.plan import THREADS, Box, Plan, plan, why_not_certified
 from verification.summary import joined, summary
 from verification.surrogates import Slopes, finite_losses, slopes
 
@@ -55,7 +55,7 @@ class Verification:
 
 def verify(
     model: Model,
-    data: Data,
+    data: object,
     norm: str | Sequence[str],
     eps: float | Sequence[float],
     *,
@@ -81,7 +81,8 @@ def verify(
 
     Args:
         model: logits of a batch of inputs; a module is copied to float64 in eval mode.
-        data: held-out samples: the bound on the robust risk presumes that training never touched them.
+        data: held-out samples, anything that `as_data` takes: the bound on the robust risk presumes that training
+            never touched them.
         norm: "l2", "linf", "l1", or several of them.
         eps: radius, input units, or increasing radii.
         network: the model traced, if that was done already.
@@ -130,7 +131,7 @@ def verify(
 
 
 @with_gradients
-@single_thread
+@on_threads(THREADS)
 def decide(job: Plan, journal: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Verification:
     """Carry out a plan; see `verify`.
 

@@ -46,16 +46,23 @@ def ordinary(value: Any) -> Any:
     return value
 
 
-def single_thread(function: Callable[P, R]) -> Callable[P, R]:
-    """Runs a function on one thread of torch: sums over several differ in the last digits with their number."""
+def on_threads(number: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Runs a function with so many threads of torch, and leaves their number as it was.
 
-    @wraps(function)
-    def run(*arguments: P.args, **options: P.kwargs) -> R:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return function(*arguments, **options)
-        finally:
-            torch.set_num_threads(threads)
+    >>> on_threads(1)(torch.get_num_threads)()
+    1
+    """
 
-    return run
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def run(*arguments: P.args, **options: P.kwargs) -> R:
+            before = torch.get_num_threads()
+            torch.set_num_threads(number)
+            try:
+                return function(*arguments, **options)
+            finally:
+                torch.set_num_threads(before)
+
+        return run
+
+    return decorate

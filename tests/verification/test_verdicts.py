@@ -21,6 +21,7 @@ from verification.attacks import attack
 from verification.plan import Plan
 from verification.summary import clopper_pearson
 from verification.surrogates import SURROGATES, slopes
+from verification.training.networks import build
 from verification.verdicts import robust_measurement, verify
 from verification.witness import unpack
 
@@ -391,3 +392,37 @@ def test_robust_measurement_brackets_the_worst_case_margin():
     for missing in ((None, None), (trace(Sorted(), train.x), None)):
         uncertified = robust_measurement(model, train, test, *missing, "l2", 0.05, attack_samples=2)
         assert (uncertified.certified_test == -np.inf).all() and (uncertified.certified_train == -np.inf).all()
+
+
+def test_data_may_be_whatever_holds_labelled_inputs():
+    x, y = networks.inputs(6, (4,), 2), torch.arange(6) % 3
+    pair = verify(steep(5), (x.numpy(), y.tolist()), "l2", 0.1)
+    loader = verify(steep(5), torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 4), "l2", 0.1)
+    assert pair.record["results"] == loader.record["results"]
+
+
+def test_records_do_not_depend_on_the_number_of_threads_and_say_theirs():
+    model = build("cnn", {"size": 12, "filters": [8, 8], "hidden": 16, "classes": 3}, 0)
+    x, y = networks.inputs(8, (1, 12, 12), 3), torch.arange(8) % 3
+    records, before = [], torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        records.append(verify(model, (x, y), "linf", 0.05, steps=8).record)
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert records[0] == records[1]
+    assert records[0]["settings"]["threads"] == 1
+
+
+def test_a_network_that_turns_out_to_be_random_is_refused_at_the_first_loss_that_does_not_come_back():
+    """It passes the checks beforehand: it drifts only after some calls."""
+    calls = []
+
+    def model(x):
+        calls.append(len(x))
+        drift = 1e-3 * max(0, len(calls) - 40)
+        return torch.stack([x.sum(1), (1 + drift) * x[:, 0]], 1)
+
+    with pytest.raises(InputError, match=r"loss was .* and then .*: the network is random, or keeps something"):
+        verify(model, (torch.full((4, 3), 0.2), torch.tensor([0, 0, 1, 1])), "linf", 0.1, box=None)
+    assert len(calls) > 40
