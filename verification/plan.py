@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bounds.errors import InputError, unknown_name
-from bounds.inputs import Data, as_data, check_fits, measured
+from bounds.inputs import Data, as_data, check_fits, measured, refuse_tokens
 from bounds.network import TracedNetwork
 from bounds.network.errors import InvalidNetwork
 from bounds.network.logits import Logits, graph_or_function
@@ -144,11 +143,12 @@ def plan(
         InputError: for bad settings, inputs outside the box, or data that do not fit the network.
     """
     norms = (norm,) if isinstance(norm, str) else tuple(norm)
-    radii = (float(eps),) if isinstance(eps, int | float) else tuple(float(radius) for radius in eps)
+    radii = (float(eps),) if isinstance(eps, int | float) else tuple(sorted(float(radius) for radius in eps))
     check_settings(norms, radii, effort=effort, delta=delta, steps=steps, restarts=restarts, batch=batch)
     data = as_data(data)
     chosen, indices = _choose(data, samples, seed)
     chosen = measured(model, chosen)
+    refuse_tokens(chosen)
     chosen_box = chosen.box if box == "data" else box
     for x, _ in chosen.batches(256):
         AttackSet("l2", 0.0, chosen_box).limits(x)
@@ -204,9 +204,9 @@ def check_settings(norms: Sequence[str], radii: Sequence[float], *, effort: str,
     for norm in norms:
         for radius in radii:
             AttackSet(norm, radius)
-    for smaller, larger in itertools.pairwise(radii):
-        if not smaller < larger:
-            raise InputError(f"eps: {larger:g} after {smaller:g}; the radii must increase")
+    for radius in radii:
+        if radii.count(radius) > 1:
+            raise InputError(f"eps: the radius {radius:g} is given twice")
     if effort not in EFFORTS:
         raise unknown_name("effort", effort, EFFORTS)
     if not 0 < delta < 1:

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("workshop")
         {"model_state_dict": STATE},
         {"model": STATE, "ema": {"weight": torch.zeros(1)}},
         {"net": {"state_dict": STATE}},
+        {"model": {"name": "net", "width": 4}, "weights": STATE},
         {"ema": STATE, "step": torch.tensor(3)},
         {"state_dict": {f"module.{name}": tensor for name, tensor in STATE.items()}},
         {f"_orig_mod.{name}": tensor for name, tensor in STATE.items()},
@@ -85,7 +86,7 @@ def test_misfits_are_listed() -> None:
     )
     message = refusal(save({f"layer{i}": torch.ones(1) for i in range(9)}), model=NET)
     assert "unexpected: layer0, layer1, layer2, layer3 and 5 more" in message
-    assert "missing: 1.weight, 1.bias, 2.weight, 2.bias and 5 more" in message
+    assert "missing: 1.weight, 1.bias, 2.weight, 2.bias and 4 more" in message
 
 
 @pytest.mark.parametrize(("value", "words"), [(torch.nan, "a NaN"), (-torch.inf, "an infinite value")])
