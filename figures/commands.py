@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +25,7 @@ PIPED_WIDTH = 140
 """Columns of a table that goes to a file or a pipe."""
 
 
+@loading.with_source
 def evaluate(
     checkpoint: Annotated[
         Path,
@@ -33,19 +33,7 @@ def evaluate(
             help="State dict (.pt, .pth, .safetensors, .index.json), training dictionary, or own checkpoint."
         ),
     ],
-    model: loading.Model = None,
-    model_arg: loading.ModelArguments = None,
-    mean: loading.Mean = None,
-    std: loading.Std = None,
-    index: loading.Index = None,
-    weights: loading.Weights = None,
-    prefix: loading.Prefix = None,
-    trust: loading.Trust = False,
-    data: loading.DataName = "digits",
-    data_dir: loading.DataFolder = None,
-    x_key: loading.XKey = None,
-    y_key: loading.YKey = None,
-    box: loading.Box = None,
+    source: loading.Source = loading.DEFAULT,
     eps: Annotated[
         str | None,
         typer.Option(
@@ -92,23 +80,12 @@ def evaluate(
         raise InputError("--plain-ball: there is no attack without --eps")
     if out is not None:
         check_folder(out)
-    loaded = partial(
-        loading.load_network,
-        model=model,
-        arguments=loading.key_values(model_arg or []),
-        trust=trust,
-        index=index,
-        weights=weights,
-        prefix=prefix,
-        normalisation=loading.normalisation(mean, std),
-    )
-    keys, limits = loading.array_keys(x_key, y_key), loading.box_of(box)
-    network = loaded(checkpoint)
-    reference = None if init is None else loaded(init)
+    choices = source.choices()
+    network = loading.load_network(checkpoint, choices, trust=source.trust)
+    reference = None if init is None else loading.load_network(init, choices, trust=source.trust)
     with Stages(quiet=quiet) as report:
         train, test = (
-            loading.load_split(data, split, report, data_dir=data_dir, keys=keys, box=limits)
-            for split in ("train", "test")
+            loading.load_split(choices, split, report, data_dir=source.data_dir) for split in ("train", "test")
         )
         evaluation = evaluate_network(
             network,

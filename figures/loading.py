@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from bounds.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from bounds.inputs import Data
@@ -31,6 +34,25 @@ Weights = Annotated[
 ]
 Prefix = Annotated[
     str | None, typer.Option(help="Take only the entries of the state dict under this prefix.", metavar="TEXT")
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        help="Key, index or attribute of the logits in what the network returns.",
+        metavar="NAME",
+        show_default="'logits', or the only tensor",
+    ),
+]
+StripHead = Annotated[
+    bool, typer.Option("--strip-head", help="Leave out a softmax or sigmoid at the end: bounds need logits.")
+]
+InputModule = Annotated[
+    str | None,
+    typer.Option(help="Measure and attack what this module returns (an embedding), not the inputs.", metavar="PATH"),
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option(help="A further argument of forward, the same for every sample; may be repeated.", metavar="NAME=NPY"),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Load files that can run code: pickled modules, .pt2.")]
 DataName = Annotated[
@@ -54,46 +76,132 @@ Box = Annotated[
 ]
 
 
-def load_network(
-    path: Path,
-    *,
-    model: str | None,
-    arguments: dict[str, str],
-    trust: bool,
-    index: int | None,
-    weights: str | None,
-    prefix: str | None,
-    normalisation: Normalisation | None,
-) -> nn.Module:
-    """The trained network of a checkpoint, behind its normalisation if one is given; notes go to stderr.
+@dataclass(frozen=True)
+class Source:
+    """Which network and data a command is about: the options that `evaluate` and `verify` share."""
+
+    model: Model = None
+    model_arg: ModelArguments = None
+    mean: Mean = None
+    std: Std = None
+    index: Index = None
+    weights: Weights = None
+    prefix: Prefix = None
+    output: Output = None
+    strip_head: StripHead = False
+    input_module: InputModule = None
+    fixed: Fixed = None
+    trust: Trust = False
+    data: DataName = "digits"
+    data_dir: DataFolder = None
+    x_key: XKey = None
+    y_key: YKey = None
+    box: Box = None
+
+    def choices(self) -> dict[str, Any]:
+        """What decides which network and data these are, plain json, for loading now and for a replay.
+
+        Raises:
+            InputError: for options that do not fit together, or texts of another form.
+
+        >>> Source(model="nets:cnn", model_arg=["width=64"]).choices()["arguments"]
+        {'width': '64'}
+        """
+        always = {
+            "model": self.model,
+            "arguments": key_values("--model-arg", self.model_arg),
+            "index": self.index,
+            "normalisation": normalisation(self.mean, self.std),
+            "data": self.data,
+        }
+        later = {  # in a record only where given, so that one made without them stays the same verification
+            "weights": self.weights,
+            "prefix": self.prefix,
+            "keys": array_keys(self.x_key, self.y_key),
+            "box": box_of(self.box),
+            "output": self.output,
+            "strip_head": self.strip_head or None,
+            "input_module": self.input_module,
+            "fixed": key_values("--fixed", self.fixed) or None,
+        }
+        return always | {key: value for key, value in later.items() if value is not None}
+
+
+DEFAULT = Source()
+
+
+def with_source(command: Callable[..., None]) -> Callable[..., None]:
+    """Spreads the parameter `source` of a command over the options of `Source`, which typer then sees one by one."""
+    hints, parameters = get_type_hints(command, include_extras=True), inspect.signature(command).parameters.values()
+    options = get_type_hints(Source, include_extras=True)
+    spread: list[inspect.Parameter] = []
+    for parameter in parameters:
+        if parameter.name != "source":
+            spread.append(parameter.replace(annotation=hints[parameter.name]))
+            continue
+        spread += [
+            inspect.Parameter(field.name, parameter.kind, default=field.default, annotation=options[field.name])
+            for field in fields(Source)
+        ]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        source = Source(**{name: given.pop(name) for name in options})
+        command(source=source, **given)
+
+    run.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in spread}
+    return run
+
+
+def load_network(path: Path, choices: Mapping[str, Any], *, trust: bool) -> nn.Module:
+    """The trained network of a checkpoint, adapted and behind its normalisation as chosen; notes go to stderr.
+
+    Args:
+        path: of the checkpoint.
+        choices: see `Source.choices`.
+        trust: whether the file may run code.
 
     Raises:
         InputError: see `bounds.inputs.load_checkpoint`.
     """
     from bounds.inputs import Normalised, load_checkpoint
+    from bounds.network.adapted import adapt
 
-    module = load_checkpoint(
-        path, model=model, arguments=arguments, trust=trust, index=index, weights=weights, prefix=prefix, note=_say
-    )
-    return module if normalisation is None else Normalised(module, *normalisation)
+    of_file = {key: choices.get(key) for key in ("model", "arguments", "index", "weights", "prefix")}
+    module = load_checkpoint(path, trust=trust, note=_say, **of_file)
+    if choices["normalisation"] is not None:
+        module = Normalised(module, *choices["normalisation"])
+    reading = {key: choices[key] for key in ("output", "strip_head", "input_module") if key in choices}
+    if "fixed" in choices:
+        reading["fixed"] = {name: load_array(Path(file)) for name, file in choices["fixed"].items()}
+    return adapt(module, **reading) if reading else module
 
 
-def load_split(
-    name: str,
-    split: str,
-    report: Stages,
-    *,
-    data_dir: Path | None,
-    keys: tuple[str, str] | None,
-    box: tuple[float, float] | None,
-) -> Data:
-    """One split of a data set, with its download among the stages of a run.
+def load_array(path: Path) -> np.ndarray:
+    """The array of an .npy file.
+
+    Raises:
+        InputError: when it is missing or no such file.
+    """
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"--fixed {path}: no readable .npy file ({error})") from error
+
+
+def load_split(choices: Mapping[str, Any], split: str, report: Stages, *, data_dir: Path | None) -> Data:
+    """One split of the chosen data set, with its download among the stages of a run.
 
     Raises:
         InputError: see `bounds.inputs.load_data`.
     """
     from bounds.inputs import load_data
 
+    name = choices["data"]
+    keys, box = (None if choices.get(key) is None else tuple(choices[key]) for key in ("keys", "box"))
     progress = partial(report, f"downloading {name}")
     return load_data(name, split=split, data_dir=data_dir, keys=keys, box=box, progress=progress)
 
@@ -102,19 +210,19 @@ def _say(note: str) -> None:
     typer.echo(f"note: {note}", err=True)
 
 
-def key_values(pairs: Sequence[str]) -> dict[str, str]:
-    """The factory's arguments from texts KEY=VALUE.
+def key_values(option: str, pairs: Sequence[str] | None) -> dict[str, str]:
+    """Arguments by name from texts KEY=VALUE.
 
     Raises:
         InputError: for a text of another form.
 
-    >>> key_values(["width=64", "activation=relu"])
+    >>> key_values("--model-arg", ["width=64", "activation=relu"])
     {'width': '64', 'activation': 'relu'}
     """
-    for pair in pairs:
+    for pair in pairs or ():
         if not pair.partition("=")[0].isidentifier() or "=" not in pair:
-            raise InputError(f"--model-arg {pair}: expected key=value")
-    return dict(pair.split("=", 1) for pair in pairs)
+            raise InputError(f"{option} {pair}: expected key=value")
+    return dict(pair.split("=", 1) for pair in pairs or ())
 
 
 def normalisation(mean: str | None, std: str | None) -> Normalisation | None:

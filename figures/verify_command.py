@@ -26,6 +26,7 @@ SAMPLES, BATCH = 1000, 50
 WITH_REPLAY = {"checkpoint", "replay", "data_dir", "trust", "quiet"}
 
 
+@loading.with_source
 def verify(
     context: typer.Context,
     checkpoint: Annotated[
@@ -43,19 +44,7 @@ def verify(
         int | None,
         typer.Option(help="How many held-out samples, drawn at random.", min=1, show_default=f"at most {SAMPLES}"),
     ] = None,
-    model: loading.Model = None,
-    model_arg: loading.ModelArguments = None,
-    mean: loading.Mean = None,
-    std: loading.Std = None,
-    index: loading.Index = None,
-    weights: loading.Weights = None,
-    prefix: loading.Prefix = None,
-    trust: loading.Trust = False,
-    data: loading.DataName = "digits",
-    data_dir: loading.DataFolder = None,
-    x_key: loading.XKey = None,
-    y_key: loading.YKey = None,
-    box: loading.Box = None,
+    source: loading.Source = loading.DEFAULT,
     plain_ball: Annotated[
         bool, typer.Option("--plain-ball", help="Let attacks leave the box of valid inputs.")
     ] = False,
@@ -79,35 +68,22 @@ def verify(
     form = chosen_form(json=json, markdown=markdown, latex=latex)
     if replay is not None:
         _refuse_others(context)
-        _replay(replay, checkpoint, data_dir, trust=trust, quiet=quiet)
+        _replay(replay, checkpoint, source, quiet=quiet)
         return
     if checkpoint is None:
         raise InputError("no checkpoint was named (nor a record to --replay)")
     if eps is None:
         raise InputError("--eps is missing: name radii such as 0.1 or 0.01:0.3:8")
-    if plain_ball and box is not None:
+    if plain_ball and source.box is not None:
         raise InputError("--plain-ball and --box: only one of them")
     norms, radii = norm.split(","), loading.radii_of(eps)
-    options: dict[str, Any] = {
-        "model": model,
-        "arguments": loading.key_values(model_arg or []),
-        "index": index,
-        "normalisation": loading.normalisation(mean, std),
-        "data": data,
-    }
-    later = {  # in the record only where given, so that a record made without them stays the same verification
-        "weights": weights,
-        "prefix": prefix,
-        "keys": loading.array_keys(x_key, y_key),
-        "box": loading.box_of(box),
-    }
-    options |= {key: value for key, value in later.items() if value is not None}
+    choices = source.choices()
 
     def planned(report: Stages) -> Plan:
         from verification.plan import check_settings, plan
 
         check_settings(norms, radii, effort=effort, delta=delta)
-        network, held_out, digest = _load(checkpoint, options, data_dir, trust, report)
+        network, held_out, digest = _load(checkpoint, choices, source, report)
         return plan(
             network,
             held_out,
@@ -123,7 +99,7 @@ def verify(
             delta=delta,
             batch=BATCH,
             name=checkpoint.name,
-            source={"checkpoint": str(checkpoint), "sha256": digest, "options": options},
+            source={"checkpoint": str(checkpoint), "sha256": digest, "options": choices},
         )
 
     _print(_record(planned, out, quiet), form)
@@ -172,16 +148,13 @@ def _finished(out: Path, fingerprint: str) -> dict[str, Any]:
 
 
 def _load(
-    checkpoint: Path, options: Mapping[str, Any], data_dir: Path | None, trust: bool, report: Stages
+    checkpoint: Path, choices: Mapping[str, Any], source: loading.Source, report: Stages
 ) -> tuple[nn.Module, Data, str]:
     """The network, the held-out data and the SHA-256 of the checkpoint."""
     from bounds.inputs.weights_file import weights_digest
 
-    of_network = ("model", "arguments", "index", "weights", "prefix", "normalisation")
-    choices: dict[str, Any] = {key: options.get(key) for key in of_network}
-    network = loading.load_network(checkpoint, trust=trust, **choices)
-    keys, box = (None if options.get(key) is None else tuple(options[key]) for key in ("keys", "box"))
-    held_out = loading.load_split(options["data"], "test", report, data_dir=data_dir, keys=keys, box=box)
+    network = loading.load_network(checkpoint, choices, trust=source.trust)
+    held_out = loading.load_split(choices, "test", report, data_dir=source.data_dir)
     return network, held_out, weights_digest(checkpoint.expanduser())
 
 
@@ -204,7 +177,7 @@ def _refuse_others(context: typer.Context) -> None:
             raise InputError(f"--{name.replace('_', '-')}: not with --replay, which takes it from the record")
 
 
-def _replay(path: Path, checkpoint: Path | None, data_dir: Path | None, *, trust: bool, quiet: bool) -> None:
+def _replay(path: Path, checkpoint: Path | None, given: loading.Source, *, quiet: bool) -> None:
     from bounds import records
     from bounds.progress import Stages
     from verification.replay import replay
@@ -215,10 +188,10 @@ def _replay(path: Path, checkpoint: Path | None, data_dir: Path | None, *, trust
     source = record["source"]
     if source is None:
         raise InputError(f"{path}: made in Python; replay it there, with verification.replay.replay")
-    _refuse_unknown_code(path, source["options"], trust)
+    _refuse_unknown_code(path, source["options"], given.trust)
     chosen = Path(source["checkpoint"]) if checkpoint is None else checkpoint
     with Stages(quiet=quiet) as report:
-        network, data, digest = _load(chosen, source["options"], data_dir, trust, report)
+        network, data, digest = _load(chosen, source["options"], given, report)
         if digest != source["sha256"]:
             raise InputError(f"{chosen}: not the checkpoint that {path} was made with (its SHA-256 differs)")
         found = replay(record, network, data, progress=partial(report, "replaying"))

@@ -63,8 +63,8 @@ def _precision(model: Model, samples: Tensor) -> torch.dtype:
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             output = pick(model(samples.clone()), None)
-    except InputError:
-        raise
+    except InputError as error:
+        raise InvalidNetwork(str(error)) from error
     except FAILURES as error:
         raise InvalidNetwork(f"the network does not run on an input of shape {shape}: {first_line(error)}") from error
     if not output.is_floating_point():
