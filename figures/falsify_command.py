@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bounds.commands import chosen_form
+from bounds.commands import chosen_form, print_result
 from figures.commands import show
 
 
@@ -69,9 +69,9 @@ def _print(record: dict[str, Any], form: str | None) -> None:
     from figures import inequality_tables
 
     if form is not None:
-        typer.echo({"json": dumps, "latex": inequality_tables.latex}[form](record), nl=False)
+        print_result({"json": dumps, "latex": inequality_tables.latex}[form](record), nl=False)
         return
     show(inequality_tables.terminal(record))
     programs = inequality_tables.counterexamples(record)
     if programs:
-        typer.echo(f"\n{programs}", nl=False)
+        print_result(f"\n{programs}", nl=False)

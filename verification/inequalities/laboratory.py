@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import pkgutil
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from verification.inequalities import registered
 from verification.inequalities.inequality import Inequality, Instance
 from verification.inequalities.program import program
 from verification.inequalities.search import ATTAINED, Search, Trace
+from verification.workers import quiet_worker
 
 SEARCHES = 3
 """Searches at most, each with a seed of its own, until what must be found is found: equality, a mutant's refutation."""
@@ -258,17 +258,9 @@ def examine_all(
     if processes == 1:
         collect(map(work, ids))
     else:
-        with multiprocessing.get_context("spawn").Pool(processes, _quiet_worker) as pool:
+        with multiprocessing.get_context("spawn").Pool(processes, quiet_worker) as pool:
             collect(pool.imap_unordered(work, ids))
     return [found[claim.id] for claim in claims]
-
-
-def _quiet_worker() -> None:
-    """Workers share the processors, and leave interrupts to the process that waits for them."""
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _examine_named(id: str, *, path: Path | None, examples: int | None, seed: int) -> Finding:

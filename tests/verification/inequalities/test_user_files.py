@@ -39,6 +39,13 @@ def never(x):
     assume(x > 2)
     return x, x
 """
+LOUD = """
+print("a module that prints")
+@inequality("mine-loud", r"x \\le x", source="me", given={"x": st.floats(0, 1)})
+def loud(x):
+    print("an inequality that prints")
+    return x, x
+"""
 RAISES = """
 @inequality("mine-raises", "a", source="me", given={"x": st.integers(0, 1)})
 def raises(x):
@@ -204,3 +211,16 @@ def test_an_error_in_another_process_is_bad_input(paper: Callable[..., Path]) ->
 def test_a_file_may_be_loaded_twice(paper: Callable[..., Path]) -> None:
     path = paper(TRUE)
     assert load(path)["mine-true"].id == load(path)["mine-true"].id == "mine-true"
+
+
+def test_what_a_file_prints_is_no_result(run: Callable[..., Result], paper: Callable[..., Path]) -> None:
+    """Nor what it prints in another process."""
+    path = paper(LOUD, TRUE)
+    alone = run(path, "--examples", "20", "--json", "--id", "mine-loud")
+    assert [finding["id"] for finding in json.loads(alone.out)["findings"]] == ["mine-loud"]
+    assert {"a module that prints", "an inequality that prints"} <= set(alone.err.splitlines())
+    command = [sys.executable, "-m", "jacobound", "falsify", str(path), "--examples", "20", "--json", "--quiet"]
+    both = subprocess.run(command, cwd=Path(jacobound.__file__).parent, capture_output=True, text=True, check=False)
+    assert both.returncode == 0, both.stderr
+    assert len(json.loads(both.stdout)["findings"]) == 2
+    assert "an inequality that prints" in both.stderr
