@@ -46,6 +46,12 @@ class ChartAxis:
         getattr(axes, f"set_{which}lim")(self.low, self.high)
         getattr(axes, f"{which}axis").set_minor_locator(NullLocator())
 
+    def apply_with_ticks(self, axes: Axes, which: str, at_most: int) -> None:
+        """Set scale, ends and named ticks, where the size is known."""
+        self.apply(axes, which)
+        ticks = self.ticks(at_most)
+        getattr(axes, f"set_{which}ticks")(ticks, tick_labels(ticks, self.scale))
+
     def share(self, value: float) -> float:
         """Where a value lies, from 0 at the lower end to 1 at the upper one.
 
@@ -82,6 +88,19 @@ class ChartAxis:
         above = log_ticks(self.threshold * (1 - 1e-9), self.high, at_most - 1) if self.high > self.threshold else []
         below = log_ticks(self.threshold, -self.low, at_most // 2) if -self.low > self.threshold else []
         return [-tick for tick in reversed(below)] + [0.0] + above
+
+
+def scale_for(values: Iterable[float], factor: float) -> str:
+    """The scale that shows all values (>= 0): logarithmic where those above 0 span a factor, with a place for 0.
+
+    >>> scale_for([0.1, 0.2], 10), scale_for([0.1, 2.0], 10), scale_for([0.0, 0.1, 2.0], 10), scale_for([0.0], 10)
+    ('linear', 'log', 'symlog', 'linear')
+    """
+    values = list(values)
+    positive = [value for value in values if value > 0]
+    if not positive or max(positive) < factor * min(positive):
+        return "linear"
+    return "log" if len(positive) == len(values) else "symlog"
 
 
 def axis_of(scale: str, means: Iterable[float], bands: Iterable[float] = ()) -> ChartAxis:
