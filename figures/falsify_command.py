@@ -27,8 +27,15 @@ def falsify(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Attack inequalities with property-based search; exit code 1 if one is refuted."""
+    from verification.inequalities import SideError
+
     form = chosen_form(json=json, latex=latex)
-    record = _findings(file, id, examples, seed, quiet)
+    try:
+        record = _findings(file, id, examples, seed, quiet)
+    except SideError as error:
+        if form is None:
+            print_result(error.program, nl=False)
+        raise
     _print(record, form)
     if any(finding["verdict"] == "refuted" for finding in record["findings"]):
         raise typer.Exit(1)
