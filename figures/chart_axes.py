@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -131,7 +132,8 @@ def _log_axis(means: Sequence[float], bands: Sequence[float], below: bool) -> Ch
     room = max(high / low, 3.0)
     low, high = min([low, *(max(b, low / room) for b in bands)]), max([high, *(min(b, high * room) for b in bands)])
     margin = max((high / low) ** 0.05, 1.12)
-    return ChartAxis("log", low / margin / (margin if below else 1.0), high * margin)
+    bottom = low / margin / (margin if below else 1.0)
+    return ChartAxis("log", max(bottom, sys.float_info.min), high * margin)  # below it numbers round to 0
 
 
 def _symlog_axis(means: Sequence[float], bands: Sequence[float]) -> ChartAxis:

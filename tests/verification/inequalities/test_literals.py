@@ -132,7 +132,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(VALUES)
 def test_values_come_back_bit_for_bit(value: Any) -> None:
     assert same(again(value), value)

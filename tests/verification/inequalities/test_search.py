@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume as hypothesis_assume
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from bounds.errors import InputError
 from verification.inequalities import Finding, assert_holds, assume, examine, inequality, reals
 from verification.inequalities.ascent import ascend, simplified
 from verification.inequalities.inequality import Comparison
+from verification.inequalities.laboratory import found_again
 from verification.inequalities.program import Budget, refuting
 from verification.inequalities.search import Search
 from verification.inequalities.strategies import matrices, vectors
@@ -236,6 +238,17 @@ def test_the_same_seed_visits_the_same_instances():
 
     assert visited(5) == visited(5) != visited(6)
     assert isinstance(examine(FROBENIUS, 10), Finding)
+
+
+def test_a_network_whose_weights_are_drawn_is_found_again():
+    networks = st.builds(torch.nn.Linear, st.integers(1, 3), st.just(1))
+    heavy = claim(lambda net: (float(net.weight.detach().abs().max()), 0.1), {"net": networks}, recheck=False)
+    first, second = (found_again(heavy, 50, seed=2)["net"].state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    examine(heavy, 5)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
