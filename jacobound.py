@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bounds.commands import catalogue
+from bounds.commands import catalogue, user_output
 from figures.commands import demo, evaluate
 from figures.falsify_command import falsify
 from figures.figures_command import figures
@@ -22,14 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # an error that is not the user's shows its whole traceback
     rich_markup_mode=None,  # plain help and one-line usage errors
 )
-app.command()(evaluate)
-app.command()(verify)
-app.command()(falsify)
-app.command()(train)
-app.command()(reproduce)
-app.command()(figures)
-app.command()(catalogue)
-app.command()(demo)
+for command in (evaluate, verify, falsify, train, reproduce, figures, catalogue, demo):
+    app.command()(user_output()(command))
 
 
 def main() -> None:

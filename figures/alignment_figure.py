@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from figures.chart_axes import axis_of
 from figures.rows import Record, norm_title, set_title
 from figures.style import FAINT, GREY, INK, PALETTE, TEXT_SIZE, shorten, style
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE, TALL, LEFT, BELOW, ABOVE = 2.55, 1.9, 0.6, 0.5, 0.45  # inches
+TICKS = 5  # of an axis with a place for 0
 COLOURS = {"cross-entropy": PALETTE[1], "distance": PALETTE[0]}
 NAMES = {"cross-entropy": "attack on the cross-entropy", "distance": "attack on the logit distance"}
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.5))
@@ -105,8 +107,12 @@ def _line(
 
 
 def _radii(axes: Axes, record: Record) -> None:
-    """Logarithmic ε axis with the quantiles of r(x) marked."""
-    axes.set_xscale("log")
+    """Logarithmic ε axis, with a place for 0 where it is needed, and the quantiles of r(x) marked."""
+    radii = [result["eps"] for result in record["results"]]
+    if all(eps > 0 for eps in radii):
+        axes.set_xscale("log")
+    else:
+        axis_of("symlog", radii).apply_with_ticks(axes, "x", TICKS)
     axes.set_xlabel(f"ε in input units ({norm_title(record['norm'])})")
     axes.grid(axis="y")
     if record["radius"] is None:

@@ -130,7 +130,8 @@ def _example(figure: Figure, record: Record, example: Record, left: float, botto
     x = unpack(example["input"])
     delta = perturbation_of(record, example)
     scale = float(abs(delta).max())
-    box = record["settings"]["box"] or (float(min(x.min(), (x + delta).min())), float(max(x.max(), (x + delta).max())))
+    low, high = float(min(x.min(), (x + delta).min())), float(max(x.max(), (x + delta).max()))
+    box = record["settings"]["box"] or (low, high if low < high else low + 1.0)
     panels = [
         figure.add_axes((
             (left + column * (SIDE + GUTTER)) / width, bottom / height, SIDE / width, SIDE / height

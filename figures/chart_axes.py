@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,6 +47,12 @@ class ChartAxis:
         getattr(axes, f"set_{which}lim")(self.low, self.high)
         getattr(axes, f"{which}axis").set_minor_locator(NullLocator())
 
+    def apply_with_ticks(self, axes: Axes, which: str, at_most: int) -> None:
+        """Set scale, ends and named ticks, where the size is known."""
+        self.apply(axes, which)
+        ticks = self.ticks(at_most)
+        getattr(axes, f"set_{which}ticks")(ticks, tick_labels(ticks, self.scale))
+
     def share(self, value: float) -> float:
         """Where a value lies, from 0 at the lower end to 1 at the upper one.
 
@@ -84,6 +91,19 @@ class ChartAxis:
         return [-tick for tick in reversed(below)] + [0.0] + above
 
 
+def scale_for(values: Iterable[float], factor: float) -> str:
+    """The scale that shows all values (>= 0): logarithmic where those above 0 span a factor, with a place for 0.
+
+    >>> scale_for([0.1, 0.2], 10), scale_for([0.1, 2.0], 10), scale_for([0.0, 0.1, 2.0], 10), scale_for([0.0], 10)
+    ('linear', 'log', 'symlog', 'linear')
+    """
+    values = list(values)
+    positive = [value for value in values if value > 0]
+    if not positive or max(positive) < factor * min(positive):
+        return "linear"
+    return "log" if len(positive) == len(values) else "symlog"
+
+
 def axis_of(scale: str, means: Iterable[float], bands: Iterable[float] = ()) -> ChartAxis:
     """The axis on which all means can be seen, and as much of the bands as does not squeeze the means.
 
@@ -112,7 +132,8 @@ def _log_axis(means: Sequence[float], bands: Sequence[float], below: bool) -> Ch
     room = max(high / low, 3.0)
     low, high = min([low, *(max(b, low / room) for b in bands)]), max([high, *(min(b, high * room) for b in bands)])
     margin = max((high / low) ** 0.05, 1.12)
-    return ChartAxis("log", low / margin / (margin if below else 1.0), high * margin)
+    bottom = low / margin / (margin if below else 1.0)
+    return ChartAxis("log", max(bottom, sys.float_info.min), high * margin)  # below it numbers round to 0
 
 
 def _symlog_axis(means: Sequence[float], bands: Sequence[float]) -> ChartAxis:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bounds.commands import chosen_form
+from bounds.commands import chosen_form, print_result, results
 from figures import loading
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def demo(
     path = _write_all([record for each in shown for record in (each.evaluation, *each.verifications)], out)
     for each in shown:
         each.save(out / f"{each.name.lower()}.pt")
-    typer.echo(f"report: {path}")
+    print_result(f"report: {path}")
 
 
 def _robust(
@@ -150,7 +149,7 @@ def _print(record: dict[str, Any], form: str | None) -> None:
     from figures import tables
 
     if form is not None:
-        typer.echo(_in_form(record, form), nl=False)
+        print_result(_in_form(record, form), nl=False)
     else:
         show(tables.Terminal(record))
 
@@ -159,8 +158,8 @@ def show(content: RenderableType) -> None:
     """Print a table at the width of the terminal, or of a page where there is none."""
     from rich.console import Console
 
-    fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    Console(width=fixed).print(content)
+    fixed = None if results().isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    Console(file=results(), width=fixed).print(content)
 
 
 def _in_form(record: dict[str, Any], form: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bounds.commands import chosen_form
+from bounds.commands import chosen_form, print_result
 from figures.commands import show
 
 
@@ -27,8 +27,15 @@ def falsify(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Attack inequalities with property-based search; exit code 1 if one is refuted."""
+    from verification.inequalities import SideError
+
     form = chosen_form(json=json, latex=latex)
-    record = _findings(file, id, examples, seed, quiet)
+    try:
+        record = _findings(file, id, examples, seed, quiet)
+    except SideError as error:
+        if form is None:
+            print_result(error.program, nl=False)
+        raise
     _print(record, form)
     if any(finding["verdict"] == "refuted" for finding in record["findings"]):
         raise typer.Exit(1)
@@ -69,9 +76,9 @@ def _print(record: dict[str, Any], form: str | None) -> None:
     from figures import inequality_tables
 
     if form is not None:
-        typer.echo({"json": dumps, "latex": inequality_tables.latex}[form](record), nl=False)
+        print_result({"json": dumps, "latex": inequality_tables.latex}[form](record), nl=False)
         return
     show(inequality_tables.terminal(record))
     programs = inequality_tables.counterexamples(record)
     if programs:
-        typer.echo(f"\n{programs}", nl=False)
+        print_result(f"\n{programs}", nl=False)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bounds.commands import print_result
 from bounds.errors import InputError
 from figures.commands import check_folder
 from figures.style import VENUES, find_venue
@@ -63,7 +64,7 @@ def figures(
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from error
     for path in paths:
-        typer.echo(path)
+        print_result(path)
 
 
 def _read(paths: Sequence[Path]) -> list[Any]:
@@ -88,4 +89,4 @@ def _list_everything() -> None:
 def _columns(rows: Sequence[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, what in rows:
-        typer.echo(f"{name:{width}}  {what}")
+        print_result(f"{name:{width}}  {what}")

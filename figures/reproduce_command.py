@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bounds.commands import print_result
 from bounds.errors import InputError
 from figures import loading
 from figures.commands import check_folder, show
@@ -96,5 +97,5 @@ def _write(chosen: Experiment, record: dict[str, Any], folder: Path) -> None:
     show(reproduction_tables.terminal(record))
     for path in (folder / "record.json", *written):
         if path.suffix in {".json", ".html"} or path.parent == folder:
-            typer.echo(path)
-    typer.echo(f"{folder / 'figures'}: {len(record['charts'])} figures")
+            print_result(path)
+    print_result(f"{folder / 'figures'}: {len(record['charts'])} figures")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from figures.rows import Record, norm_title
-from figures.style import CAPTION_LINE, GREY, INK, VERDICT_COLOURS, style, write_lines
+from figures.style import CAPTION_LINE, GREY, INK, SMALL_TEXT, VERDICT_COLOURS, fold, style, write_lines
 from figures.verifications import VERDICTS, captions, model_title, panel_heading, share, surrogates_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ SIDE, GUTTER = 1.1, 0.16  # inches
 ABOVE, BELOW, NAME, LEFT = 0.3, 0.5, 0.22, 0.5
 RASTERISED_FROM = 2000  # points in a figure
 DECADES = 5.0  # of the loss axes; what is smaller lies at the edge
+AT_THE_EDGE = f"Losses below 1/{10**DECADES:.0f} of the largest of their row, such as 0, are drawn at that value."
 CROWD = 300  # points in a panel, from where they are drawn smaller
 MARKS = VERDICT_COLOURS | {"undecided": GREY}  # dots need a darker grey than areas
 
@@ -56,6 +57,8 @@ def scatter_figure(verifications: Sequence[Record]) -> Figure:
         columns = max(len(surrogates_of([result])) for _, result in rows)
         width = LEFT + max(3, columns) * (SIDE + GUTTER)
         notes = captions(verifications, width)
+        if any(_hidden(result) for _, result in rows):
+            notes += fold(AT_THE_EDGE, width, SMALL_TEXT)
         row_height = NAME + ABOVE + SIDE + BELOW
         height = len(rows) * row_height + 0.34 + CAPTION_LINE * len(notes)
         figure = Figure(figsize=(width, height))
@@ -117,9 +120,22 @@ def _scale(losses: Sequence[float]) -> tuple[bool, float]:
     return high > 30 * floor, floor
 
 
+def _losses(result: Record) -> list[float]:
+    """All losses of a row that are finite."""
+    drawn = (point for name in surrogates_of([result]) for point in points(result, name))
+    return [loss for point in drawn for loss in point[:3] if loss < math.inf]
+
+
+def _hidden(result: Record) -> bool:
+    """Whether some losses of a row are smaller than what its axes show."""
+    losses = _losses(result)
+    log, floor = _scale(losses)
+    return log and min(losses) < floor
+
+
 def _limits(losses: Sequence[float], log: bool) -> tuple[float, float]:
     """Ends of an axis, a little beyond the losses."""
-    low, high = min(losses, default=0.0), max(losses, default=1.0)
+    low, high = min(losses), max(losses)
     if log:
         margin = (high / low) ** 0.06 * 1.1
         return low / margin, high * margin
@@ -130,16 +146,16 @@ def _limits(losses: Sequence[float], log: bool) -> tuple[float, float]:
 def _panels(panels: Mapping[str, Axes], result: Record, rasterised: bool) -> None:
     """A row of panels: the robust loss has one axis for all, the surrogate one for each, reaching the diagonal."""
     drawn = {name: list(points(result, name)) for name in panels}
-    losses = [loss for found in drawn.values() for point in found for loss in point[:3] if loss < math.inf]
-    log, floor = _scale(losses)
-    robust = [max(loss, floor) for found in drawn.values() for _, *ends, _ in found for loss in ends if loss < math.inf]
+    log, floor = _scale(_losses(result))
+    brackets = [ends for found in drawn.values() for _, *ends, _ in found]
+    robust = [max(loss, floor) for ends in brackets for loss in ends if loss < math.inf] or [0.0, 1.0]
     for name, axes in panels.items():
         shown = [(max(s, floor), max(attack, floor), max(upper, floor), v) for s, attack, upper, v in drawn[name]]
-        across = [s for s, *_ in shown]
-        if across:  # the diagonal is seen where the two ranges overlap
-            across += [min(min(across), max(robust)), max(max(across), min(robust))]
+        across = [s for s, *_ in shown] or robust
+        # the diagonal is seen where the two ranges overlap
+        reach = [*across, min(min(across), max(robust)), max(max(across), min(robust))]
         axes.set(xscale="log" if log else "linear", yscale="log" if log else "linear")
-        axes.set(xlim=_limits(across, log), ylim=_limits(robust, log))
+        axes.set(xlim=_limits(reach, log), ylim=_limits(robust, log))
         _ticks(axes, log)
         _points(axes, shown, rasterised)
         panel_heading(axes, name, claimed=result["surrogates"][name]["claimed"])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from figures.chart_axes import axis_of, scale_for
 from figures.rows import Record, norm_title, set_title, surrogate_title
 from figures.style import (
     CAPTION_LINE,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE, TALL, BELOW, ABOVE, LEFT = 2.3, 2.1, 0.55, 0.3, 0.55  # inches
+LOG_FROM, TICKS = 30.0, 6
 DASHES = (0, (3, 2))
 REFUTED = VERDICT_COLOURS["refuted"]
 ATTACK, CERTIFIED = "robust loss ≥ A (attack)", "robust loss ≤ U (certified)"
@@ -112,11 +114,14 @@ def _means(result: Record) -> list[float]:
 
 
 def _scale(axes: Axes, losses: Sequence[float]) -> None:
-    """Same loss axis for every panel; logarithmic when the losses span more than a factor of 30."""
+    """Same loss axis for every panel; logarithmic when the losses above 0 span a factor of 30."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = min(losses, default=0.0), max(losses, default=1.0)
-    if low > 0 and high > 30 * low:
+    scale = scale_for(losses, LOG_FROM)
+    if scale == "symlog":
+        axis_of(scale, losses).apply_with_ticks(axes, "y", TICKS)
+    elif scale == "log":
         axes.set_yscale("log")
         axes.set_ylim(low / 1.25, high * 1.25)
         steps = (1.0, 2.0, 5.0) if high < 1e3 * low else (1.0,)

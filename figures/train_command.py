@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bounds.commands import print_result
 from bounds.errors import InputError
 from figures import loading
 
@@ -98,7 +99,7 @@ def _run(job: Training, training: Data, held_out: Data, target: Path, quiet: boo
         )
         typer.echo(f"interrupted: {how}", err=True)
         raise typer.Exit(130) from None
-    typer.echo(
+    print_result(
         f"{target}: {job.net} on {training.label}, {result['parameters']} parameters, "
         f"accuracy {result['accuracy']:.2%} in training and {result['test_accuracy']:.2%} held out"
     )

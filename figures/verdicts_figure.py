@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from figures.chart_axes import ChartAxis, scale_for
 from figures.rows import Record, norm_title
 from figures.style import CAPTION_LINE, VERDICT_COLOURS, style, text_width, write_lines
 from figures.verifications import VERDICTS, by_norm, captions, model_title, panel_heading, share, surrogates_of
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 WIDE, TALL, GUTTER = 1.0, 0.95, 0.27  # inches
 ABOVE, BELOW, NAME, LEFT = 0.3, 0.4, 0.22, 0.42
 TICK_SIZE = 7  # points
-LOG_FROM = 10.0  # the axis is logarithmic when the last radius is so many times the first
+LOG_FROM = 10.0  # the axis is logarithmic when the last radius is so many times the first above 0
 
 
 def verdicts_figure(verifications: Sequence[Record]) -> Figure:
@@ -81,15 +82,15 @@ def _panel(axes: Axes, results: Sequence[Record], name: str) -> None:
     axes.set_yticks([0, 0.5, 1], ["0", "½", "1"])
     axes.tick_params(labelsize=TICK_SIZE)
     if len(radii) == 1:
-        axes.set_xlim(0, 2 * radii[0])
-        axes.set_xticks(radii, [f"{radii[0]:g}"])
-        radii, chosen = [0.0, 2 * radii[0]], chosen * 2
+        (only,) = radii
+        axes.set_xticks(radii, [f"{only:g}"])
+        radii, chosen = [only - (only or 1.0), only + (only or 1.0)], chosen * 2
+        axes.set_xlim(*radii)
     else:
-        log = radii[-1] >= LOG_FROM * radii[0]
-        axes.set_xscale("log" if log else "linear")
-        axes.set_xlim(radii[0], radii[-1])
-        axes.set_xticks([], minor=True)
-        axes.set_xticks(radii, _labels(radii, log))
+        smallest = next(eps for eps in radii if eps > 0)
+        axis = ChartAxis(scale_for(radii, LOG_FROM), radii[0], radii[-1], threshold=smallest)
+        axis.apply(axes, "x")
+        axes.set_xticks(radii, _labels(radii, axis))
     axes.stackplot(
         radii,
         [[share(result, name, verdict) for result in chosen] for verdict in VERDICTS.values()],
@@ -100,14 +101,13 @@ def _panel(axes: Axes, results: Sequence[Record], name: str) -> None:
     axes.set_xlabel("ε", labelpad=1)
 
 
-def _labels(radii: Sequence[float], log: bool) -> list[str]:
+def _labels(radii: Sequence[float], axis: ChartAxis) -> list[str]:
     """Names of the ticks; only the last one and those before it that have room are named."""
-    places = [math.log(eps) if log else eps for eps in radii]
     labels, free = [""] * len(radii), math.inf
     for k in range(len(radii) - 1, -1, -1):
         text = f"{radii[k]:.3g}"
         half = text_width(text, TICK_SIZE) / 2
-        at = WIDE * (places[k] - places[0]) / (places[-1] - places[0])
+        at = WIDE * axis.share(radii[k])
         if at + half <= free and at - half >= -GUTTER / 2:
             labels[k], free = text, at - half - 0.06
     return labels

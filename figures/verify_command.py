@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bounds.commands import chosen_form
+from bounds.commands import chosen_form, print_result
 from bounds.errors import InputError
 from figures import loading
 from figures.commands import show
@@ -166,7 +166,7 @@ def _print(record: dict[str, Any], form: str | None) -> None:
         show(verification_tables.terminal(record))
         return
     forms = {"json": dumps, "markdown": verification_tables.markdown, "latex": verification_tables.latex}
-    typer.echo(forms[form](record), nl=False)
+    print_result(forms[form](record), nl=False)
 
 
 def _refuse_others(context: typer.Context) -> None:
@@ -196,11 +196,11 @@ def _replay(path: Path, checkpoint: Path | None, given: loading.Source, *, quiet
             raise InputError(f"{chosen}: not the checkpoint that {path} was made with (its SHA-256 differs)")
         found = replay(record, network, data, progress=partial(report, "replaying"))
     for name, claimed in found.claimed.items():
-        typer.echo(f"{name}: {found.confirmed[name]} of {claimed} refutations confirmed")
+        print_result(f"{name}: {found.confirmed[name]} of {claimed} refutations confirmed")
     if not found.claimed:
-        typer.echo("no refutations to confirm")
+        print_result("no refutations to confirm")
     for failure in found.failures:
-        typer.echo(f"not confirmed: {failure}")
+        print_result(f"not confirmed: {failure}")
     if found.failures:
         raise typer.Exit(1)
 

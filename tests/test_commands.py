@@ -58,6 +58,25 @@ class Mixing(nn.Linear):
         return super().forward(x - x.mean(0))
 
 
+class Loud(nn.Sequential):
+    def forward(self, x):
+        print("forward")
+        return super().forward(x)
+
+
+def loud():
+    print("factory")
+    return Loud(*mlp())
+
+
+def loud_data():
+    import numpy as np
+
+    print("data")
+    held = np.load("tiny.npz")
+    return tuple((held[f"x_{split}"], held[f"y_{split}"]) for split in ("train", "test"))
+
+
 def endless():
     print("ready", flush=True)
     time.sleep(60)
@@ -480,8 +499,8 @@ def test_interrupt_of_a_process(folder: Path) -> None:
         # A shell starts background jobs with interrupts ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    assert process.stderr is not None
+    assert process.stderr.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -543,3 +562,20 @@ def test_help_of_commands(run: Callable[..., Result], command: str) -> None:
     result = run(command, "--help")
     assert result.code == 0
     assert result.out.startswith(f"Usage: jacobound {command} [OPTIONS]")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("evaluate", *QUICK), ("verify", "--eps", "0.1", "--samples", "2", "--effort", "quick")]
+)
+def test_what_a_network_prints_is_no_result(run: Callable[..., Result], arguments: tuple[str, ...]) -> None:
+    command, *rest = arguments
+    loud = ("--model", "cli_networks:loud", "--data", "cli_networks:loud_data", "--quiet", "--json")
+    found = run(command, "state.pt", *loud, *rest)
+    assert record(found)["model"]["name"] == "state.pt"
+    assert {"factory", "data", "forward"} <= set(found.err.splitlines())
+
+
+def test_help_is_a_result(run: Callable[..., Result]) -> None:
+    found = run("evaluate", "--help")
+    assert (found.code, found.err) == (0, "")
+    assert "Print the table of bounds" in found.out

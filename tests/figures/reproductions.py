@@ -93,6 +93,7 @@ def hostile_charts() -> dict[str, dict[str, Any]]:
     point = {"label": "one point", "side": "measured", "points": [{"x": 0.1, "values": [0.5]}]}
     empty = {"label": "no point", "side": "measured", "points": []}
     zeros = line("zeros", STRENGTHS, lambda x: 0.0 * x)
+    tiny = line("from 0 over the tiniest", (0.0, 1e-9, 1.0), lambda x: x if x in {0.0, 1.0} else 1e-305, spread=0.0)
     falls = line("falls below zero", STRENGTHS, lambda x: 0.5 - x)
     large = line("large", (1e5, 1e6, 1e7), lambda x: x * x)
     two = line("two seeds that differ", RADII, lambda x: 1.0, seeds=2, spread=0.8)
@@ -108,7 +109,9 @@ def hostile_charts() -> dict[str, dict[str, Any]]:
             "marks", panel("Marks", [two], marks=[{"x": x, "label": f"radius of {x:g}"} for x in RADII])
         ),
         **{
-            name: chart("scales", *(panel(which["label"], [which], **axes) for which in (zeros, falls, large, two)))
+            name: chart(
+                "scales", *(panel(which["label"], [which], **axes) for which in (zeros, tiny, falls, large, two))
+            )
             for name, axes in scales.items()
         },
     }

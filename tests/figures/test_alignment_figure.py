@@ -106,6 +106,17 @@ def test_records_with_nothing_to_show_still_make_figures() -> None:
     assert not any(axes.patches for axes in figure.axes[:4])
 
 
+@pytest.mark.parametrize("radii", [(0.0, 1e-2, 1.0), (0.0, 0.0, 0.0)])
+def test_radius_0_has_a_place(radii: tuple[float, ...]) -> None:
+    made = record()
+    for result, eps in zip(made["results"], radii, strict=True):
+        result["eps"] = eps
+    for axes in alignment_figure([made]).axes:
+        low, high = axes.get_xlim()
+        assert low < 0.0 < high
+        assert 0.0 in axes.get_xticks()
+
+
 def test_no_text_lies_on_another() -> None:
     figure = alignment_figure([record(), record("linf")])
     FigureCanvasAgg(figure).draw()

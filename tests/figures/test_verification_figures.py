@@ -84,6 +84,47 @@ def test_every_verified_radius_is_a_tick_and_the_last_one_is_named() -> None:
     assert axes.get_xscale() == "log"
 
 
+def test_radius_0_has_a_place_and_a_tick_on_every_axis() -> None:
+    record = hostile()["radius 0"]
+    panels = iter(verdicts_figure([record]).axes)
+    for norm, scale in (("l2", "linear"), ("linf", "symlog"), ("l1", "linear")):
+        results = [result for result in record["results"] if result["norm"] == norm]
+        for _ in results[0]["surrogates"]:
+            axes = next(panels)
+            assert axes.get_xscale() == scale
+            assert list(axes.get_xticks()) == [result["eps"] for result in results]
+            if len(results) > 1:
+                assert axes.get_xlim() == (0.0, results[-1]["eps"])
+
+
+def test_loss_0_has_a_place_among_losses_of_many_sizes() -> None:
+    (axes,) = surrogates_figure([hostile()["losses 0"]]).axes
+    assert axes.get_yscale() == "symlog"
+    assert axes.get_ylim()[0] < 0.0 < axes.get_ylim()[1]
+    assert "0" in [label.get_text() for label in axes.get_yticklabels()]
+    assert (0.0, 0.0) in [line[0] for line in lines_of(axes) if line]
+
+
+def test_what_the_scatter_draws_at_its_edge_is_said() -> None:
+    record = hostile()["losses 0"]
+    record = record | {"results": record["results"][2:]}
+    assert not any("drawn at that value" in text.get_text() for text in scatter_figure([record]).texts)
+    losses = record["results"][-1]["values"]["surrogates"]["spectral"]
+    kept, losses[0] = losses[0], 0.0
+    said = [text.get_text() for text in scatter_figure([record | {"results": record["results"][-1:]}]).texts]
+    losses[0] = kept
+    assert any("such as 0, are drawn at that value" in text for text in said)
+
+
+def test_a_surrogate_without_values_has_an_empty_panel() -> None:
+    record = verification(samples=4, radii={"l2": (0.4,)}, clean=1e-4)
+    (result,) = record["results"]
+    name, *_ = result["surrogates"]
+    result["values"]["surrogates"][name] = [None] * 4
+    panel, *_ = scatter_figure([record]).axes
+    assert "every sample failed" in heading(panel)
+
+
 def dots_and_bars(axes: Axes) -> tuple[np.ndarray, list[np.ndarray], list[str]]:
     (dots,) = [c for c in axes.collections if isinstance(c, PathCollection)]
     (bars,) = [c for c in axes.collections if isinstance(c, LineCollection)]

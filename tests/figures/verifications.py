@@ -36,6 +36,7 @@ def verification(
     curvature: float = 1.0,
     reach: float = 0.9,
     strength: float = 1.0,
+    clean: float = 1.0,
     shape: Sequence[int] = (1, 12, 12),
     box: Sequence[float] | None = (0.0, 1.0),
     notes: Sequence[str] = (),
@@ -52,6 +53,7 @@ def verification(
         curvature: how far the attack rises above the first order.
         reach: the largest share of the margin Jacobian's slope that an attack attains in the first order.
         strength: scales every slope in ε.
+        clean: scales every clean loss.
         shape: of an input.
         box: of valid inputs.
         notes: of the record.
@@ -59,6 +61,7 @@ def verification(
     """
     rng = np.random.default_rng(seed)
     drawn = _samples(rng, samples, failed, reach)
+    drawn["clean"] *= clean
     inputs = _pictures(rng, samples, shape)
     results = [
         _result(norm, eps, drawn, inputs, certified, curvature, strength * STRENGTH[norm], box)
@@ -245,7 +248,21 @@ def hostile() -> dict[str, dict[str, Any]]:
         "all failed": verification(failed=(0, 1, 2), samples=3),
         "vectors": verification(shape=(20,), box=None, seed=5),
         "nothing": verification(radii={"l2": ()}),
+        "radius 0": verification(radii={"l2": (0.0, 0.05, 0.1, 0.15), "linf": (0.0, 1e-3, 0.1), "l1": (0.0,)}),
+        "losses 0": verification(radii={"l2": (0.0, 1e-4, 1e-2, 1.0)}, clean=0.0),
+        "no loss but 0": verification(radii={"l2": (0.0, 0.1), "linf": (0.1,)}, clean=0.0, strength=0.0),
+        "vectors of 0": black(verification(shape=(20,), box=None, seed=5)),
     }
+
+
+def black(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with inputs and perturbations of zeros."""
+    for example in record["examples"]:
+        example["input"] = pack(np.zeros(example["input"]["shape"]), "float64")
+    for result in record["results"]:
+        for position, witness in result["witnesses"].items():
+            result["witnesses"][position] = pack(np.zeros(witness["shape"]))
+    return record
 
 
 def bracketed(result: Mapping[str, Any]) -> list[tuple[float, float]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
-import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from verification.claims.work import work
 from verification.training.job import Training
 from verification.training.regularisers import make
 from verification.training.trainer import train
+from verification.workers import quiet_worker
 
 OnNet = Callable[[int, int, Result], None]
 
@@ -137,7 +137,7 @@ def reproduce(
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
         context.set_forkserver_preload(PRELOAD)
-    with context.Pool(workers, _quiet_worker, maxtasksperchild=1) as pool:
+    with context.Pool(workers, quiet_worker, maxtasksperchild=1) as pool:
         collect(pool.imap_unordered(partial(_work, folder=folder, data_dir=data_dir), enumerate(nets)))
     results = [found[position] for position in range(len(nets))]
     return _record(chosen, preset, results, workers)
@@ -146,12 +146,6 @@ def reproduce(
 def _work(numbered: tuple[int, Net], folder: Path, data_dir: Path | None) -> tuple[int, Result]:
     position, net = numbered
     return position, work(net, folder, data_dir)
-
-
-def _quiet_worker() -> None:
-    """Workers share the processors, and leave interrupts to the process that waits for them."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _measurement_exists(net: Net, folder: Path) -> Iterable[bool]:

@@ -20,7 +20,7 @@ An inequality is a decorated function of one instance that returns both sides::
 from __future__ import annotations
 
 from verification.inequalities import reals
-from verification.inequalities.inequality import Inequality, assume, inequality
+from verification.inequalities.inequality import Inequality, SideError, assume, inequality
 from verification.inequalities.laboratory import (
     Finding,
     assert_holds,
@@ -34,6 +34,7 @@ from verification.inequalities.laboratory import (
 __all__ = [
     "Finding",
     "Inequality",
+    "SideError",
     "assert_holds",
     "assume",
     "chosen",

@@ -50,11 +50,23 @@ def _moved(instance: Instance, scale: float, rng: np.random.Generator) -> Instan
 
     def move(leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray):
-            return _moved_array(leaf, scale, rng)
-        return float(leaf) * math.exp(scale * rng.normal()) if math.isfinite(leaf) else leaf
+            return _like(leaf, _moved_array(leaf, scale, rng))
+        return _like(leaf, float(leaf) * math.exp(scale * rng.normal())) if math.isfinite(leaf) else leaf
 
     moved: Instance = mapped(instance, move) if only is None else changed_at(instance, only, move)
     return moved
+
+
+def _like(leaf: Any, changed: Any) -> Any:
+    """Changed numbers in the type of the leaf; those that are too large for it stay as they were.
+
+    >>> _like(np.float32(0.1), 0.3), _like(np.array([1, 2], np.float16), np.array([0.1, 1e9])).tolist()
+    (np.float32(0.3), [0.0999755859375, 2.0])
+    """
+    with np.errstate(over="ignore"):
+        converted = np.asarray(changed).astype(np.asarray(leaf).dtype)
+    kept = np.where(np.isfinite(converted), converted, leaf)
+    return kept if isinstance(leaf, np.ndarray) else type(leaf)(kept)
 
 
 def _moved_array(leaf: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
@@ -79,11 +91,12 @@ def simplified(instance: Instance, still_fails: Callable[[Instance], bool], atte
         attempts: calls of `still_fails` at most.
     """
     for at in range(count(instance)):
-        for change in _simpler(leaf_at(instance, at)):
+        leaf = leaf_at(instance, at)
+        for change in _simpler(leaf):
             if attempts <= 0:
                 return instance
             attempts -= 1
-            candidate = changed_at(instance, at, change)
+            candidate = changed_at(instance, at, lambda value, change=change: _like(value, change(value)))  # type: ignore[misc]
             if still_fails(candidate):
                 instance = candidate
     return instance

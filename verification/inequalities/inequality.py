@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +15,9 @@ import sympy as sp
 from hypothesis.errors import UnsatisfiedAssumption
 from hypothesis.strategies import SearchStrategy
 
+from bounds.errors import InputError
 from verification.inequalities import reals
+from verification.inequalities.literals import in_a_line
 
 Relation = Literal["<=", "=="]
 Instance = Mapping[str, Any]
@@ -30,6 +34,53 @@ def assume(condition: object) -> None:
     """Leaves an instance out of the search unless the condition holds; for use inside an inequality's function."""
     if not condition:
         raise UnsatisfiedAssumption
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where a side cannot be computed.
+
+    Attributes:
+        instance: argument by name.
+        mutant: name of the mutant that was compared; None for the claim.
+        precise: whether in 35 digits.
+    """
+
+    instance: Instance
+    mutant: str | None
+    precise: bool
+
+
+class SideError(InputError):
+    """A side raises an error or is NaN at an instance, which the message names.
+
+    Attributes:
+        failure: where; None in an error that comes from another process.
+        program: source that repeats it, once the search has written it.
+    """
+
+    def __init__(self, message: str, failure: Failure | None = None, program: str = "") -> None:
+        super().__init__(message)
+        self.failure, self.program = failure, program
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), None, self.program)  # an instance may hold what does not travel
+
+
+def place(error: Exception, file: str | None = None) -> str:
+    """The line that raised an error: the innermost of a file, or of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+    return f"line {frame.lineno} of {Path(frame.filename).name}" + (f": {frame.line}" if frame.line else "")
+
+
+def first_line(error: Exception) -> str:
+    r"""Type and first line of an error.
+
+    >>> first_line(ValueError("a\nb")), first_line(AssertionError())
+    ('ValueError: a', 'AssertionError')
+    """
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 @dataclass(frozen=True)
@@ -140,11 +191,10 @@ class Inequality:
         Raises:
             UnsatisfiedAssumption: if the instance is outside the claim's assumptions, or a side overflows (where the
                 left one alone does, both are computed in 35 digits if they can be).
-            ValueError: if a side is NaN.
+            SideError: if the function raises an error, or a side is NaN.
         """
         with np.errstate(all="ignore"):  # overflow is dealt with below, NaN is refused
-            left, right, *allowance = self.function(**instance, **self._ingredients(mutant))
-        self._refuse_nan(left, right)
+            left, right, *allowance = self._sides(instance, mutant)
         assume(math.isfinite(right))
         if not math.isfinite(left):
             assume(self.recheck)
@@ -155,19 +205,39 @@ class Inequality:
     def compare_precisely(self, instance: Instance, mutant: str | None = None) -> Comparison:
         """Both sides in 35 digits, for a failure that float64 cannot decide."""
         with reals.precise():
-            left, right, *allowance = self.function(**reals.lifted(instance), **self._ingredients(mutant))
-            self._refuse_nan(left, right)
+            left, right, *allowance = self._sides(instance, mutant)
             allowed = FLOAT_CONSTANTS * (abs(left) + abs(right))
             if allowance:  # the function's own, for cancellation inside it, shrinks with the precision
                 allowed = max(allowed, PRECISE_ROUNDING / ROUNDING * allowance[0])
             return Comparison(left, right, allowed, self.relation)
 
-    def _ingredients(self, mutant: str | None) -> Mapping[str, Any]:
-        return self.mutants[mutant] if mutant is not None else {}
+    def _sides(self, instance: Instance, mutant: str | None) -> tuple[Any, ...]:
+        """What the function returns in the current precision, once it is known to be numbers.
 
-    def _refuse_nan(self, left: Any, right: Any) -> None:
-        if left != left or right != right:
-            raise ValueError(f"{self.id}: a side is NaN ({left}, {right})")
+        Raises:
+            SideError: if it is not, or the function raises an error.
+        """
+        ingredients = self.mutants[mutant] if mutant is not None else {}
+        given = reals.lifted(instance) if reals.is_precise() else instance
+        try:
+            left, right, *allowance = self.function(**given, **ingredients)
+            if left == left and right == right:
+                return left, right, *allowance
+            happens = f"NaN on the {'left' if left != left else 'right'} side (left = {left}, right = {right})"
+        except UnsatisfiedAssumption:
+            raise
+        except Exception as error:  # anybody's code, so anything
+            code = getattr(self.function, "__code__", None)
+            happens = f"{first_line(error)} ({place(error, getattr(code, 'co_filename', None))})"
+            raise self._failure(happens, instance, mutant) from error
+        raise self._failure(happens, instance, mutant)
+
+    def _failure(self, happens: str, instance: Instance, mutant: str | None) -> SideError:
+        precise = reals.is_precise()
+        where = f", mutant '{mutant}'" * (mutant is not None) + ", in 35 digits" * precise
+        remedy = "; say recheck=False if it cannot be computed there" * precise
+        message = f"{self.id}{where}: {happens} at {in_a_line(instance)}{remedy}"
+        return SideError(message, Failure(instance, mutant, precise))
 
 
 def inequality(

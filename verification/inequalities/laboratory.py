@@ -9,9 +9,7 @@ import multiprocessing
 import os
 import pkgutil
 import re
-import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -21,9 +19,10 @@ from typing import Any
 
 from bounds.errors import InputError, unknown_name
 from verification.inequalities import registered
-from verification.inequalities.inequality import Inequality, Instance
-from verification.inequalities.program import program
+from verification.inequalities.inequality import Inequality, Instance, SideError, first_line, place
+from verification.inequalities.program import Budget, failing, refuting
 from verification.inequalities.search import ATTAINED, Search, Trace
+from verification.workers import quiet_worker
 
 SEARCHES = 3
 """Searches at most, each with a seed of its own, until what must be found is found: equality, a mutant's refutation."""
@@ -93,14 +92,16 @@ def examine(claim: Inequality, examples: int | None = None, seed: int = 0) -> Fi
 
     Raises:
         InputError: if no instance satisfies the assumptions.
+        SideError: if the function raises an error or a side is NaN; with a program that repeats it.
     """
-    budget = claim.examples if examples is None else examples
-    trace = Trace()
-    for attempt in range(SEARCHES if claim.attained else 1):
-        Search(claim, None, _seed(seed, attempt), trace).run(budget)
-        if trace.refutation is not None or trace.ratio >= ATTAINED:
-            break
-    mutants = {name: _refuted(claim, name, budget, seed, trace.sharpest) for name in claim.mutants}
+    budget = Budget(claim.examples if examples is None else examples, seed)
+    try:
+        trace, mutants = _attacked(claim, budget)
+    except SideError as error:
+        if error.failure is not None:
+            error.program = failing(claim, error.failure, str(error), budget)
+            error.add_note(error.program)
+        raise
     found = trace.refutation
     return Finding(
         claim.id,
@@ -114,13 +115,46 @@ def examine(claim: Inequality, examples: int | None = None, seed: int = 0) -> Fi
         trace.undecidable,
         trace.settled,
         mutants,
-        None if found is None else program(claim, found.instance, found.comparison),
+        None if found is None else refuting(claim, found.instance, found.comparison, budget),
     )
 
 
-def _refuted(claim: Inequality, mutant: str, budget: int, seed: int, first: tuple[Instance, ...]) -> bool:
+def found_again(claim: Inequality, examples: int | None = None, seed: int = 0) -> Instance:
+    """The instance that `examine` ends at: a counterexample, or where a side cannot be computed.
+
+    Args:
+        claim: the inequality.
+        examples: as they were.
+        seed: as it was.
+
+    Raises:
+        InputError: if there is none.
+    """
+    try:
+        trace, _ = _attacked(claim, Budget(claim.examples if examples is None else examples, seed))
+    except SideError as error:
+        if error.failure is None:
+            raise
+        return error.failure.instance
+    if trace.refutation is None:
+        raise InputError(f"{claim.id}: this search finds no counterexample")
+    return trace.refutation.instance
+
+
+def _attacked(claim: Inequality, budget: Budget) -> tuple[Trace, dict[str, bool]]:
+    """What the search saw of the claim, and whether it refuted each mutant."""
+    trace = Trace()
+    for attempt in range(SEARCHES if claim.attained else 1):
+        Search(claim, None, _seed(budget.seed, attempt), trace).run(budget.examples)
+        if trace.refutation is not None or trace.ratio >= ATTAINED:
+            break
+    return trace, {name: _refuted(claim, name, budget, trace.sharpest) for name in claim.mutants}
+
+
+def _refuted(claim: Inequality, mutant: str, budget: Budget, first: tuple[Instance, ...]) -> bool:
     """Whether the search refutes a mutant."""
-    searches = (Search(claim, mutant, _seed(seed, attempt)).run(budget, first=first) for attempt in range(SEARCHES))
+    seeds = (_seed(budget.seed, attempt) for attempt in range(SEARCHES))
+    searches = (Search(claim, mutant, seed).run(budget.examples, first=first) for seed in seeds)
     return any(trace.refutation is not None for trace in searches)
 
 
@@ -185,7 +219,7 @@ def load(path: Path) -> dict[str, Inequality]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    module = _imported(path)
+    module = imported(path)
     found: dict[str, Inequality] = {}
     for claim in _claims(module):
         if claim.id in found:
@@ -198,18 +232,29 @@ def load(path: Path) -> dict[str, Inequality]:
     return found
 
 
-def _imported(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+def imported(path: Path | str) -> ModuleType:
+    """Run a file of any name in any folder, as a module that is called by its whole path.
+
+    The file may import what lies beside it.
+
+    Raises:
+        InputError: if it cannot be imported.
+    """
+    whole = Path(path).resolve()
+    name = str(whole)  # no module of another file or of a package has this name
+    spec = importlib.util.spec_from_file_location(name, whole)
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(path.stem)
-    sys.modules[path.stem] = module  # dataclasses look their module up
+    if str(whole.parent) not in sys.path:
+        sys.path.append(str(whole.parent))
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # anybody's code, so anything
         if before is None:
-            del sys.modules[path.stem]
+            del sys.modules[name]
         raise InputError(f"{path} does not import: {type(error).__name__}: {error}") from error
     return module
 
@@ -258,17 +303,9 @@ def examine_all(
     if processes == 1:
         collect(map(work, ids))
     else:
-        with multiprocessing.get_context("spawn").Pool(processes, _quiet_worker) as pool:
+        with multiprocessing.get_context("spawn").Pool(processes, quiet_worker) as pool:
             collect(pool.imap_unordered(work, ids))
     return [found[claim.id] for claim in claims]
-
-
-def _quiet_worker() -> None:
-    """Workers share the processors, and leave interrupts to the process that waits for them."""
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _examine_named(id: str, *, path: Path | None, examples: int | None, seed: int) -> Finding:
@@ -278,10 +315,9 @@ def _examine_named(id: str, *, path: Path | None, examples: int | None, seed: in
     claim = load(path)[id]
     try:
         return examine(claim, examples, seed)
+    except SideError as error:
+        raise SideError(f"{path}: {error}", program=error.program) from error
     except InputError:
         raise
     except Exception as error:  # anybody's code, so anything
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(
-            f"{path}: {id}: {type(error).__name__}: {error} (line {line.lineno} of {Path(line.filename).name})"
-        ) from error
+        raise InputError(f"{path}: {id}: {first_line(error)} ({place(error, str(path.resolve()))})") from error

@@ -22,7 +22,8 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
         return {name: mapped(entry, change) for name, entry in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(mapped(entry, change) for entry in value)
+        made: Callable[[Any], Any] = getattr(value, "_make", type(value))  # a named tuple takes its fields one by one
+        return made(mapped(entry, change) for entry in value)
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: mapped(getattr(value, f.name), change) for f in fields(value) if f.init})
     return value

@@ -14,6 +14,7 @@ from unittest import mock
 
 import hypothesis
 import numpy as np
+import torch
 from hypothesis import HealthCheck, Phase, settings, target
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisDeprecationWarning, Unsatisfiable, UnsatisfiedAssumption
@@ -29,6 +30,18 @@ ATTAINED = 0.99
 """From here on an instance counts as attaining equality: the ascent also starts from sharpest ones below."""
 DRAWS = 5
 """Draws per instance at most: when a target is reached, hypothesis may go on drawing without end."""
+
+
+class _TorchGenerator:
+    """torch's generator for hypothesis, which seeds it before every instance: networks draw their weights from it."""
+
+    seed = staticmethod(torch.manual_seed)
+    getstate = staticmethod(torch.get_rng_state)
+    setstate = staticmethod(torch.set_rng_state)
+
+
+_TORCH_GENERATOR = _TorchGenerator()  # hypothesis keeps no reference
+hypothesis.register_random(_TORCH_GENERATOR)
 
 
 class Exhausted(BaseException):

@@ -13,8 +13,7 @@ import pytest
 
 import jacobound
 from bounds import records
-from bounds.errors import InputError
-from verification.inequalities import load
+from verification.inequalities import SideError, load
 from verification.inequalities.laboratory import examine_all
 
 HEAD = """
@@ -39,6 +38,13 @@ def never(x):
     assume(x > 2)
     return x, x
 """
+LOUD = """
+print("a module that prints")
+@inequality("mine-loud", r"x \\le x", source="me", given={"x": st.floats(0, 1)})
+def loud(x):
+    print("an inequality that prints")
+    return x, x
+"""
 RAISES = """
 @inequality("mine-raises", "a", source="me", given={"x": st.integers(0, 1)})
 def raises(x):
@@ -50,6 +56,12 @@ class Result(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def ran(program: str) -> tuple[int, str]:
+    """Exit code and last line of an error of a program, from a folder that has nothing to do with it."""
+    done = subprocess.run([sys.executable, "-c", program], cwd="/", capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr.rstrip().rpartition("\n")[2]
 
 
 @pytest.fixture
@@ -84,17 +96,12 @@ def test_what_holds_exits_0(run: Callable[..., Result], paper: Callable[..., Pat
     assert "held" in found.out
 
 
-def test_a_refutation_prints_a_program_and_exits_1(
-    run: Callable[..., Result], paper: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_refutation_prints_a_program_and_exits_1(run: Callable[..., Result], paper: Callable[..., Path]) -> None:
     found = run(paper(FALSE, TRUE), "--examples", "60")
     assert found.code == 1
     assert "refuted" in found.out
     program = found.out[found.out.index("# mine-false: left <= right is refuted by") :]
-    (tmp_path / "again.py").write_text(program)
-    done = subprocess.run([sys.executable, "again.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.rstrip().endswith("AssertionError")
+    assert ran(program) == (1, "AssertionError")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +113,6 @@ def test_a_refutation_prints_a_program_and_exits_1(
         ((), "mypaper.py: registers no inequality"),
         ((TRUE, TRUE.replace("def holds", "def other")), "mypaper.py: two inequalities are called 'mine-true'"),
         ((NEVER,), "mine-never: no instance satisfies its assumptions:"),
-        ((RAISES,), "mypaper.py: mine-raises: ZeroDivisionError: division by zero (line "),
         ((FALSE.replace("{\"A\"", "{\"B\""),), "mypaper.py does not import: TypeError: mine-false: the function takes"),
     ],
 )  # fmt: skip
@@ -118,6 +124,16 @@ def test_bad_files_exit_2_with_one_line(
     assert message in found.err
     assert found.err.count("\n") == 1
     assert found.out == ""
+
+
+def test_an_error_in_a_side_is_one_line_and_a_program(run: Callable[..., Result], paper: Callable[..., Path]) -> None:
+    found = run(paper(RAISES), "--examples", "20")
+    assert found.code == 2
+    place = "line 8 of mypaper.py: return 1 / x, 1"
+    assert found.err.endswith(f"mypaper.py: mine-raises: ZeroDivisionError: division by zero ({place}) at x=0\n")
+    assert found.err.count("\n") == 1
+    assert ran(found.out) == (1, "ZeroDivisionError: division by zero")
+    assert run(paper(RAISES), "--examples", "20", "--json").out == ""
 
 
 def test_the_rejection_rate_is_reported(run: Callable[..., Result], paper: Callable[..., Path]) -> None:
@@ -197,10 +213,24 @@ def test_processes_find_what_one_process_finds(paper: Callable[..., Path]) -> No
 
 def test_an_error_in_another_process_is_bad_input(paper: Callable[..., Path]) -> None:
     path = paper(TRUE, RAISES)
-    with pytest.raises(InputError, match="mine-raises: ZeroDivisionError"):
+    with pytest.raises(SideError, match="mine-raises: ZeroDivisionError") as raised:
         examine_all(list(load(path).values()), 40, path=path)
+    assert "    x=0,\n" in raised.value.program
 
 
 def test_a_file_may_be_loaded_twice(paper: Callable[..., Path]) -> None:
     path = paper(TRUE)
     assert load(path)["mine-true"].id == load(path)["mine-true"].id == "mine-true"
+
+
+def test_what_a_file_prints_is_no_result(run: Callable[..., Result], paper: Callable[..., Path]) -> None:
+    """Nor what it prints in another process."""
+    path = paper(LOUD, TRUE)
+    alone = run(path, "--examples", "20", "--json", "--id", "mine-loud")
+    assert [finding["id"] for finding in json.loads(alone.out)["findings"]] == ["mine-loud"]
+    assert {"a module that prints", "an inequality that prints"} <= set(alone.err.splitlines())
+    command = [sys.executable, "-m", "jacobound", "falsify", str(path), "--examples", "20", "--json", "--quiet"]
+    both = subprocess.run(command, cwd=Path(jacobound.__file__).parent, capture_output=True, text=True, check=False)
+    assert both.returncode == 0, both.stderr
+    assert len(json.loads(both.stdout)["findings"]) == 2
+    assert "an inequality that prints" in both.stderr
