@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,12 +65,38 @@ class Obstacle:
         kind: "join" (residual addition, concatenation, product), "opaque" (unknown module), "ends" (the chain does
             not start and end with an affine layer).
         name: the thing, as a message shows it ("residual join after block2").
+        why: what it is, or what is wrong with it.
         remedy: what would make chain bounds apply.
     """
 
     kind: Literal["join", "opaque", "ends"]
     name: str
+    why: str
     remedy: str
+
+
+def grouped(obstacles: Sequence[Obstacle]) -> dict[tuple[str, str], str]:
+    """The names of obstacles, by why they are obstacles and what would help: few of them, and how many more.
+
+    >>> joins = [Obstacle("join", f"join {i}", "not covered", "use a chain") for i in range(5)]
+    >>> grouped(joins)
+    {('not covered', 'use a chain'): 'join 0, join 1, join 2 (+2 more)'}
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for obstacle in obstacles:
+        names.setdefault((obstacle.why, obstacle.remedy), []).append(obstacle.name)
+    return {
+        reason: ", ".join(all[:3]) + (f" (+{len(all) - 3} more)" if all[3:] else "") for reason, all in names.items()
+    }
+
+
+def in_words(obstacles: Sequence[Obstacle]) -> str:
+    """All obstacles in one line.
+
+    >>> in_words([Obstacle("opaque", "act (Mish)", "an unknown activation", "use relu")])
+    'act (Mish): an unknown activation; use relu'
+    """
+    return "; ".join(f"{names}: {why}; {remedy}" for (why, remedy), names in grouped(obstacles).items())
 
 
 @dataclass(frozen=True)

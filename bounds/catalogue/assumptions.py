@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bounds.architecture import Architecture
+from bounds.architecture import Architecture, grouped
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,11 @@ def _assumption(statement: str, find: Callable[[Architecture, Setting], tuple[st
 
 
 def _join(architecture: Architecture, setting: Setting) -> tuple[str, str] | None:
-    for obstacle in architecture.obstacles:
-        return obstacle.name, obstacle.remedy
-    return None
+    groups = grouped(architecture.obstacles)
+    if not groups:
+        return None
+    because = "; ".join(f"{names}: {why}" for (why, _), names in groups.items())
+    return because, "; ".join(dict.fromkeys(remedy for _, remedy in groups))
 
 
 def _max_pool(architecture: Architecture, setting: Setting) -> tuple[str, str] | None:

@@ -8,15 +8,11 @@ from fractions import Fraction
 
 import torch
 
-from bounds.architecture import Architecture, Layer, Nonlinearity, Obstacle
-from bounds.network.nodes import Add, Concatenate, Node, Opaque
+from bounds.architecture import Architecture, Layer, Nonlinearity
+from bounds.network.nodes import Node
 from bounds.network.nonlinear import Activation, MaxPool, Nonlinear
-from bounds.network.origin import function_name
+from bounds.network.obstacles import obstacles
 from bounds.network.segment import Segment
-
-JOIN_REMEDY = "chain bounds do not cover joins; use a network without skip connections and concatenations"
-OPAQUE_REMEDY = "use affine layers, elementwise activations and pooling only"
-SOFTMAX_REMEDY = "return logits: drop the (log-)softmax; cross-entropy and margins do not need it"
 
 
 def describe(nodes: Sequence[Node], d: int, classes: int) -> Architecture:
@@ -25,7 +21,7 @@ def describe(nodes: Sequence[Node], d: int, classes: int) -> Architecture:
     return Architecture(
         layers=tuple(layer(op) for op in operations if isinstance(op, Segment)),
         nonlinearities=tuple(nonlinearity(op) for op in operations if isinstance(op, Nonlinear)),
-        obstacles=tuple(dict.fromkeys(_joins(nodes) + _ends(nodes))),
+        obstacles=tuple(obstacles(nodes)),
         d=d,
         classes=classes,
     )
@@ -87,33 +83,3 @@ def _at_zero(nonlinear: Nonlinear) -> float:
         return nonlinear.parts[0].facts.at_zero
     value = float(nonlinear(torch.zeros(1, *nonlinear.in_shape, dtype=torch.float64)).abs().max())
     return value * (1 + 1e-12)
-
-
-def _joins(nodes: Sequence[Node]) -> list[Obstacle]:
-    obstacles = []
-    for node in nodes:
-        if isinstance(node.operation, Add | Concatenate):
-            obstacles.append(Obstacle("join", node.name, JOIN_REMEDY))
-        elif isinstance(node.operation, Opaque) and not _is_final_softmax(node, nodes):
-            obstacles.append(Obstacle("opaque", node.name, OPAQUE_REMEDY))
-    return obstacles
-
-
-def _ends(nodes: Sequence[Node]) -> list[Obstacle]:
-    """What keeps the network from starting and ending with an affine layer."""
-    obstacles = []
-    first, last = nodes[min(1, len(nodes) - 1)], nodes[-1]
-    if isinstance(first.operation, Nonlinear) or len(nodes) == 1:
-        obstacles.append(Obstacle("ends", first.name, "start with an affine layer"))
-    if isinstance(last.operation, Nonlinear):
-        obstacles.append(Obstacle("ends", last.name, "end with an affine layer: drop what follows it"))
-    if _is_final_softmax(last, nodes):
-        obstacles.append(Obstacle("ends", last.name, SOFTMAX_REMEDY))
-    return obstacles
-
-
-def _is_final_softmax(node: Node, nodes: Sequence[Node]) -> bool:
-    operation = node.operation
-    if node is not nodes[-1] or not isinstance(operation, Opaque):
-        return False
-    return function_name(operation.steps[-1]).lstrip("_") in ("softmax", "log_softmax")

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from torch import fx
 
 from bounds.network.exporting import Exported
+from bounds.network.heads import find_head
 from bounds.network.lowering import Lowered, Primitive, lower
 from bounds.network.nodes import Add, Concatenate, Input, Node, Opaque
 from bounds.network.nonlinear import Activation, MaxPool, Nonlinear
 from bounds.network.operators import Operation, Pad, Rearrange, Reshape, Shape
-from bounds.network.origin import calls, label
+from bounds.network.origin import calls, function_name, label
 from bounds.network.segment import Segment
 
 Region = Callable[[fx.Node], str | None]
@@ -65,7 +66,8 @@ def _parts(exported: Exported) -> dict[fx.Node, Part]:
         for step in exported.nodes
         if exported.is_tensor(step) and step is not exported.input
     }
-    region = _regions(exported, [step for step, found in lowered.items() if found is None])
+    unknown = {step for step, found in lowered.items() if found is None}
+    region = _regions(exported, unknown)
 
     def source(step: fx.Node) -> fx.Node:
         found = lowered.get(step)
@@ -80,17 +82,17 @@ def _parts(exported: Exported) -> dict[fx.Node, Part]:
             continue
         found = lowered[step]
         if found is None or region(step) is not None:
-            found = _opaque(exported, step, region)
+            found = _opaque(exported, step, region, unknown)
         inputs = tuple(source(node) for node in found.inputs)
         parts[step] = Part(replace(found, inputs=inputs), (_label(exported, step, found),))
         waiting += inputs
     return {step: parts[step] for step in exported.nodes if step in parts}
 
 
-def _regions(exported: Exported, unknown: list[fx.Node]) -> Region:
+def _regions(exported: Exported, unknown: set[fx.Node]) -> Region:
     """The opaque region of a step: the module call with something unknown in it, the step alone, or none."""
-    modules, alone = set(), set()
-    for step in unknown:
+    modules, alone, (head, after) = set(), set(), find_head(exported)
+    for step in unknown.difference(head):
         inside = calls(step)
         if inside and inside[-1].is_one_thing(exported.module):
             modules.add(inside[-1].key)
@@ -98,13 +100,15 @@ def _regions(exported: Exported, unknown: list[fx.Node]) -> Region:
             alone.add(step)
 
     def region(step: fx.Node) -> str | None:
+        if step in head or (step in after and step not in unknown):  # stands alone, for it may have to be left out
+            return head[0].name if step in head else None
         outermost = next((call.key for call in calls(step) if call.key in modules), None)
         return step.name if outermost is None and step in alone else outermost
 
     return region
 
 
-def _opaque(exported: Exported, step: fx.Node, region: Region) -> Lowered:
+def _opaque(exported: Exported, step: fx.Node, region: Region, unknown: set[fx.Node]) -> Lowered:
     """The steps of a region that `step` needs, as one operation."""
     arguments: set[fx.Node] = set()
     needed = {step}
@@ -123,9 +127,14 @@ def _opaque(exported: Exported, step: fx.Node, region: Region) -> Lowered:
     used = {node for member in steps for node in member.all_input_nodes}
     constants = {node: value for node, value in exported.constants.items() if node in used}
     repeated = {node: value for node, value in exported.repeated.items() if node in used}
-    call = next((call for call in calls(step) if call.key == region(step)), None)
-    name = f"{call.path} ({call.kind.rpartition('.')[2]})" if call else label(exported.module, step)
-    return Lowered(Opaque(name, inputs, steps, constants, repeated), inputs)
+    inside = calls(step)
+    call = next((call for call in inside if call.key == region(step)), None)
+    if call is None and inside and inside[-1].kind.startswith("torch.nn."):  # a head
+        call = inside[-1]
+    functions = tuple(dict.fromkeys(function_name(node) for node in steps if node in unknown))
+    kind = call.kind.rpartition(".")[2] if call else ""
+    name = f"{call.path} ({kind})" if call else label(exported.module, step)
+    return Lowered(Opaque(name, (kind, *functions), inputs, steps, constants, repeated), inputs)
 
 
 def _merged(parts: dict[fx.Node, Part]) -> dict[fx.Node, Part]:

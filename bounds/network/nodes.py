@@ -53,6 +53,7 @@ class Opaque:
 
     Attributes:
         name: the module or function ("attention (MultiheadAttention)").
+        functions: the class of the module, if it is one, and the operations in it that are not known.
         arguments: the graph's nodes that are the region's inputs.
         steps: the graph's nodes of the region in order; the last one is the output.
         constants: values of the nodes that do not depend on the network's input.
@@ -60,6 +61,7 @@ class Opaque:
     """
 
     name: str
+    functions: tuple[str, ...]
     arguments: tuple[fx.Node, ...]
     steps: tuple[fx.Node, ...]
     constants: Mapping[fx.Node, Any]

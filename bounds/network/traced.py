@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from bounds.architecture import Architecture
+from bounds.architecture import Architecture, in_words
 from bounds.network.adapted import Adapted
 from bounds.network.checks import check_derivative, check_samples, check_weights, differ
 from bounds.network.errors import InvalidNetwork, NotAChain, TraceError
@@ -106,12 +106,10 @@ class TracedNetwork:
         """Segment, nonlinearity, segment, ..., segment.
 
         Raises:
-            NotAChain: when the architecture has obstacles; names the first one and its remedy.
+            NotAChain: when the architecture has obstacles; names them, why they are, and what would help.
         """
-        obstacles = self.architecture.obstacles
-        if obstacles:
-            more = f" (and {len(obstacles) - 1} more)" if len(obstacles) > 1 else ""
-            raise NotAChain(f"not a chain of layers: {obstacles[0].name}{more}; {obstacles[0].remedy}")
+        if self.architecture.obstacles:
+            raise NotAChain(f"not a chain of layers: {in_words(self.architecture.obstacles)}")
         return tuple(node.operation for node in self.nodes if isinstance(node.operation, Segment | Nonlinear))
 
 

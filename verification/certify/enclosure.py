@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bounds.errors import InputError
 from bounds.network import Segment, TracedNetwork
-from bounds.network.nodes import Add, Concatenate, Input, Opaque
+from bounds.network.nodes import Add, Concatenate, Input
 from bounds.network.nonlinear import Activation, Nonlinear
+from bounds.network.obstacles import why_not_bounded
 from verification.attack_set import AttackSet
 from verification.certify import lines, max_pool
 from verification.certify.rounding import absolute, centred, gamma, magnitude, outwards, sums
@@ -61,16 +62,14 @@ Tighten = Callable[[Enclosure, int], Interval]
 
 
 def refuse_opaque(network: TracedNetwork) -> None:
-    """Raises for a network with a layer whose formula is not known.
+    """Raises for a network with layers whose formula is not known.
 
     Raises:
-        InputError: naming the layer.
+        InputError: naming the layers.
     """
-    for node in network.nodes:
-        if isinstance(node.operation, Opaque):
-            raise InputError(
-                f"certificates are not available: {node.operation.name} is not a layer that can be bounded"
-            )
+    why_not = why_not_bounded(network.nodes)
+    if why_not is not None:
+        raise InputError(f"certificates are not available: {why_not}")
 
 
 def enclose(network: TracedNetwork, x: Tensor, attack_set: AttackSet, tighten: Tighten | None = None) -> Enclosure:

@@ -19,6 +19,7 @@ from bounds.errors import InputError
 from bounds.network import TracedNetwork
 from bounds.network.nodes import Add, Input, Opaque
 from bounds.network.nonlinear import Activation, MaxPool, Nonlinear
+from bounds.network.obstacles import why_not_bounded
 from bounds.network.segment import Segment
 from verification.attack_set import AttackSet
 from verification.certify.enclosure import Enclosure, Interval, enclose
@@ -34,9 +35,9 @@ Gradient = tuple[Tensor, Tensor]  # of every unit along the d inputs, (n·d, *sh
 
 def why_not_piecewise_linear(network: TracedNetwork) -> str | None:
     """Why the network has no linear pieces that can be measured; None if it has."""
+    if (why_not := why_not_bounded(network.nodes)) is not None:
+        return why_not
     for node in network.nodes:
-        if isinstance(node.operation, Opaque):
-            return f"{node.operation.name} is not a piecewise-linear operation that could be traced"
         if isinstance(node.operation, Nonlinear):
             for part in node.operation.parts:
                 if isinstance(part, Activation) and part.key not in PIECEWISE_LINEAR:

@@ -31,8 +31,8 @@ from torch import Tensor
 
 from bounds.errors import InputError
 from bounds.network import Segment, TracedNetwork
-from bounds.network.nodes import Opaque
 from bounds.network.nonlinear import Activation, Nonlinear
+from bounds.network.obstacles import why_not_bounded
 from verification.attack_set import AttackSet
 from verification.certify.certificate import loss_of_lead
 from verification.certify.derivative_interval import reach, support_of_interval
@@ -60,10 +60,10 @@ def why_not_second_order(network: TracedNetwork) -> str | None:
     >>> why_not_second_order(trace(relu, torch.zeros(1, 2)))
     'relu after layer 0: relu has no Lipschitz derivative'
     """
+    if (why_not := why_not_bounded(network.nodes)) is not None:
+        return why_not
     for node in network.nodes:
         operation = node.operation
-        if isinstance(operation, Opaque):
-            return f"{operation.name} is not a layer that can be bounded"
         for part in operation.parts if isinstance(operation, Nonlinear) else ():
             if not isinstance(part, Activation) or part.facts.beta is None:
                 key = part.key if isinstance(part, Activation) else "max-pool"

@@ -107,7 +107,7 @@ def paired(x: Tensor) -> Tensor:
 BY_ANOTHER_NAME: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "maxout": (lambda x: paired(x).amax(2), "max-pool"),
     "maxout over channels": (lambda x: paired(x).max(1).values, "max-pool"),
-    "minimum": (lambda x: paired(x).amin((1, 2), keepdim=True), "max-pool"),
+    "minimum": (lambda x: x.reshape(-1, 1, 3, 2).amin((1, 2), keepdim=True), "max-pool"),
     "minimum along": (lambda x: paired(x).min(-1, keepdim=True).values, "max-pool"),
     "max-feature-map": (lambda x: torch.maximum(*x.chunk(2, 1)), "max-pool"),
     "smaller half": (lambda x: torch.min(*x.chunk(2, 1)), "max-pool"),
