@@ -395,7 +395,7 @@ BAD_DATA = {
     "truncated.npz": "truncated.npz: truncated",
     "untested.npz": "x_test and y_test are missing",
     "wide.npz": "state.pt, on wide.npz: the network does not run on an input of shape (7,)",
-    "integers.npz": "integers.npz: integer inputs are tokens, but real numbers are needed; name the module (an embedding)",
+    "integers.npz": "integers.npz: integer inputs are tokens, but real numbers are needed; name the module",
     "labels.npz": "labels.npz: 5 classes, but the network has only 3 outputs",
     "negative.npz": "negative.npz: label -",
     "fractions.npz": "fractions.npz: labels have type torch.float64",
