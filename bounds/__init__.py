@@ -1,7 +1,7 @@
 """From a trained network to a table of generalization bounds.
 
 `evaluate` measures a network and evaluates the catalogue, `catalogue` holds the bounds, `measure` the norms, `trace`
-turns a torch module into affine segments. Everything loads on first use.
+turns a torch module into affine segments, `adapt` says how to read one with other inputs or outputs. Everything loads on first use.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from bounds import catalogue, measure
     from bounds.evaluation import evaluate
     from bounds.network import trace
+    from bounds.network.adapted import adapt
 
-__all__ = ["catalogue", "evaluate", "measure", "trace"]
+__all__ = ["adapt", "catalogue", "evaluate", "measure", "trace"]
 
-_HOMES = {"evaluate": "bounds.evaluation", "trace": "bounds.network"}
+_HOMES = {"adapt": "bounds.network.adapted", "evaluate": "bounds.evaluation", "trace": "bounds.network"}
 
 
 def __getattr__(name: str) -> Any:

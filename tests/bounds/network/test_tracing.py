@@ -326,7 +326,7 @@ def test_a_network_that_asserts_the_shape_of_its_input() -> None:
         assert x.shape[1] == 4, "four pixels are needed"
         return x
 
-    with pytest.raises(TraceError, match=r"does not run on an input of shape \(5,\): four pixels are needed"):
+    with pytest.raises(InvalidNetwork, match=r"does not run on an input of shape \(5,\): four pixels are needed"):
         trace(broken(forward), torch.zeros(1, 5))
 
 
