@@ -1,7 +1,8 @@
 """From a trained network to a table of generalization bounds.
 
 `evaluate` measures a network and evaluates the catalogue, `catalogue` holds the bounds, `measure` the norms, `trace`
-turns a torch module into affine segments, `adapt` says how to read one with other inputs or outputs. Everything loads on first use.
+turns a torch module into affine segments, `adapt` says how to read one with other inputs or outputs. Everything loads
+on first use.
 """
 
 from __future__ import annotations
