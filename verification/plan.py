@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from bounds.budget import Budget
 from bounds.errors import InputError, unknown_name
 from bounds.inputs import Data, check_fits
 from bounds.measure.models import Model, float64_model
@@ -22,6 +23,9 @@ from verification.certify.certifier import EFFORTS, Certifier
 from verification.certify.enclosure import refuse_opaque
 
 Box = tuple[float, float] | None
+
+NO_CERTIFICATES = "none"
+"""The effort that leaves attacks and refutations only."""
 
 ROUNDING = 1e-9
 """Relative allowance for the rounding of losses and slopes where a network is too opaque to derive one."""
@@ -49,6 +53,7 @@ class Plan:
         source: where model and data come from, for a replay.
         identity: digest that tells the network from others.
         notes: why certificates are not available.
+        budget: memory that certificates may take.
     """
 
     model: Callable[[Tensor], Tensor]
@@ -68,6 +73,7 @@ class Plan:
     source: Mapping[str, Any] | None
     identity: str
     notes: tuple[str, ...]
+    budget: Budget
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -99,7 +105,7 @@ class Plan:
         """The certifier with the operator norms of a chain; None where the network could not be certified."""
         if self.network is None or self.notes:
             return None
-        return Certifier.measured(self.network, seed=self.seed)
+        return Certifier.measured(self.network, seed=self.seed, budget=self.budget)
 
     @property
     def failure(self) -> float:
@@ -124,6 +130,7 @@ def plan(
     batch: int,
     name: str,
     source: Mapping[str, Any] | None,
+    memory: str | None = None,
 ) -> Plan:
     """Check the settings of `verification.verdicts.verify`, choose the samples and trace the network.
 
@@ -133,6 +140,7 @@ def plan(
     norms = (norm,) if isinstance(norm, str) else tuple(norm)
     radii = (float(eps),) if isinstance(eps, int | float) else tuple(float(radius) for radius in eps)
     check_settings(norms, radii, effort=effort, delta=delta, steps=steps, restarts=restarts, batch=batch)
+    budget = Budget.available() if memory is None else Budget.parse(memory)
     chosen_box = data.box if box == "data" else box
     chosen, indices = _choose(data, samples, seed)
     for x, _ in chosen.batches(256):
@@ -141,7 +149,9 @@ def plan(
     # Attacks and surrogates are evaluated with the very operations that the rounding errors are derived for.
     run = traced if traced is not None else float64_model(model)
     _check_outputs(run, chosen, name)
-    if traced is not None:
+    if effort == NO_CERTIFICATES:
+        notes += (f"no certificates, and no surrogates that claim to be bounds, at effort {NO_CERTIFICATES}",)
+    elif traced is not None:
         notes += why_not_certified(traced)
     if notes:
         notes += (f"rounding errors: at most {ROUNDING:g} of a loss or slope, which is assumed, not derived",)
@@ -164,6 +174,7 @@ def plan(
         source,
         identity,
         notes,
+        budget,
     )
 
 
@@ -192,8 +203,8 @@ def check_settings(norms: Sequence[str], radii: Sequence[float], *, effort: str,
     for smaller, larger in itertools.pairwise(radii):
         if not smaller < larger:
             raise InputError(f"eps: {larger:g} after {smaller:g}; the radii must increase")
-    if effort not in EFFORTS:
-        raise unknown_name("effort", effort, EFFORTS)
+    if effort not in (NO_CERTIFICATES, *EFFORTS):
+        raise unknown_name("effort", effort, (NO_CERTIFICATES, *EFFORTS))
     if not 0 < delta < 1:
         raise InputError(f"delta = {delta:g}: must lie between 0 and 1")
     for what, count in counts.items():

@@ -148,11 +148,18 @@ def surrogates(model: Model, x: Tensor, y: Tensor, norm: str, eps: float) -> dic
 
 
 def slopes(
-    model: Model, x: Tensor, y: Tensor, norm: str, *, progress: Callable[[int, int], None] | None = None
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    norm: str,
+    *,
+    jacobians: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Slopes:
     """Losses and slopes c·N(J) of every surrogate of the attack norm: the surrogates for all radii at once.
 
-    Samples whose logits or input gradient are not finite get NaN throughout.
+    Samples whose logits or input gradient are not finite get NaN throughout. Without Jacobians there is the gradient
+    row alone, which takes one gradient per sample.
 
     Raises:
         InputError: for an unknown norm, or a model whose samples influence each other.
@@ -160,10 +167,12 @@ def slopes(
     ball = AttackSet(norm, 0.0)
     run = float64_model(model)
     loss, gradient = _loss_and_gradient_norm(run, x, y, ball.q)
-    rows = [row for row in SURROGATES.values() if norm in row.norms]
+    rows = [row for row in SURROGATES.values() if norm in row.norms and (jacobians or row.jacobian_norm is None)]
     found = {row.name: torch.full_like(loss, math.nan) for row in rows}
     finite = gradient.isfinite()
-    if bool(finite.any()):
+    if not jacobians:
+        found["gradient"][finite] = SURROGATES["gradient"].constant * gradient[finite]
+    elif bool(finite.any()):
         samples = Data("samples", x[finite], y[finite], classes=int(y.max()) + 1)
         norms = jacobian_norms(run, samples, q=(ball.q,), operators=((ball.p, OPERATOR_R),), progress=progress)
         for row in rows:

@@ -24,10 +24,11 @@ from verification.attacks import attack
 from verification.certify.certifier import Certifier
 from verification.certify.float_errors import loss_allowance, slope_allowance
 from verification.certify.lipschitz import lipschitz_lead
+from verification.certify.work import to_nobody
 from verification.journal import Journal
 from verification.judgement import Certificates, Clean, Verdicts, certificates, judge
 from verification.memory import Memory
-from verification.plan import ROUNDING, Box, Plan, plan, why_not_certified
+from verification.plan import NO_CERTIFICATES, ROUNDING, Box, Plan, plan, why_not_certified
 from verification.summary import joined, summary
 from verification.surrogates import Slopes, finite_losses, slopes
 
@@ -69,6 +70,7 @@ def verify(
     source: Mapping[str, Any] | None = None,
     journal: Path | None = None,
     batch: int = 50,
+    memory: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Decide "robust loss <= surrogate" for every sample, attack norm, radius and surrogate (theory §2).
@@ -85,7 +87,8 @@ def verify(
         network: the model traced, if that was done already.
         box: valid input values; "data" for those of the data, None for the plain ball.
         samples: how many samples to take, at random; all if None.
-        effort: of the certificates: "quick", "standard" or "thorough".
+        effort: of the certificates: "none", "quick", "standard" or "thorough", the seconds of which a sample may take
+            are in `verification.certify.routes.SECONDS`; the record's notes say which routes did not fit.
         steps: gradient steps per start of an attack.
         restarts: starts of an attack.
         seed: of the subset, the attacks and the norm estimates; equal arguments give equal records.
@@ -94,6 +97,7 @@ def verify(
         source: where model and data come from, for a replay.
         journal: file that keeps what is decided; a run with the same arguments continues from it.
         batch: samples decided together; halved where memory does not suffice.
+        memory: what certificates may take, as "6GiB"; a quarter of what is available by default.
         progress: called with (batches done, batches), over all attack sets.
 
     Raises:
@@ -123,17 +127,24 @@ def verify(
         batch=batch,
         name=name,
         source=source,
+        memory=memory,
     )
     return decide(job, journal, progress)
 
 
-def decide(job: Plan, journal: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Verification:
+def decide(
+    job: Plan,
+    journal: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] = to_nobody,
+) -> Verification:
     """Carry out a plan; see `verify`.
 
     Args:
         job: the plan.
         journal: file that keeps what is decided.
         progress: called with (batches done, batches), over all attack sets.
+        tell: called often, with what is being done.
 
     Raises:
         InputError: for a journal of another run.
@@ -149,17 +160,24 @@ def decide(job: Plan, journal: Path | None = None, progress: Callable[[int, int]
                 for eps in job.radii:
                     key = (start, norm, eps)
                     if key not in kept.units:
-                        clean = clean or _clean(job, x, y, norm, memory)
-                        kept.add(key, _unit(job, start, x, y, AttackSet(norm, eps, job.box), clean, memory))
+                        clean = clean or _clean(job, x, y, norm, memory, tell)
+                        kept.add(key, _unit(job, start, x, y, AttackSet(norm, eps, job.box), clean, memory, tell))
                     done += 1
                     if progress is not None:
                         progress(done, total)
     return Verification(summary(job, kept.units))
 
 
-def _clean(job: Plan, x: Tensor, y: Tensor, norm: str, memory: Memory) -> Clean:
+def _clean(job: Plan, x: Tensor, y: Tensor, norm: str, memory: Memory, tell: Callable[[str], None]) -> Clean:
     def work(rows: slice) -> tuple[Slopes, Tensor, Tensor]:
-        surrogate = slopes(job.model, x[rows], y[rows], norm)
+        surrogate = slopes(
+            job.model,
+            x[rows],
+            y[rows],
+            norm,
+            jacobians=job.effort != NO_CERTIFICATES,
+            progress=lambda done, total: tell(f"surrogates of sample {done} of {total}"),
+        )
         if job.certifier is not None:
             return (
                 surrogate,
@@ -174,18 +192,34 @@ def _clean(job: Plan, x: Tensor, y: Tensor, norm: str, memory: Memory) -> Clean:
 
 
 def _unit(
-    job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet, clean: Clean, memory: Memory
+    job: Plan,
+    start: int,
+    x: Tensor,
+    y: Tensor,
+    attack_set: AttackSet,
+    clean: Clean,
+    memory: Memory,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """A batch under one attack set, as plain json."""
 
     def work(rows: slice) -> dict[str, Any]:
-        return _decided(job, start + rows.start, x[rows], y[rows], attack_set, clean.subset(rows))
+        return _decided(job, start + rows.start, x[rows], y[rows], attack_set, clean.subset(rows), tell)
 
     unit: dict[str, Any] = joined(memory.run(work, len(y)))
-    return unit | {"notes": list(memory.notes)}
+    left_out = None if job.certifier is None else job.certifier.routes(attack_set.norm, job.effort).left_out
+    return unit | {"notes": [*memory.notes, *filter(None, [left_out])]}
 
 
-def _decided(job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet, clean: Clean) -> dict[str, Any]:
+def _decided(
+    job: Plan,
+    start: int,
+    x: Tensor,
+    y: Tensor,
+    attack_set: AttackSet,
+    clean: Clean,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
     """Some samples under one attack set, as plain json."""
     found = attack(
         job.model,
@@ -197,10 +231,11 @@ def _decided(job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet,
         restarts=job.restarts,
         box=job.box,
         seed=_seed(job.seed, start, attack_set),
+        progress=lambda done, total: tell(f"attack step {done} of {total}"),
     )
 
     def certify(goals: Tensor, rows: Tensor) -> Certificates:
-        return certificates(job.certifier, x[rows], y[rows], attack_set, goals[rows], job.effort)
+        return certificates(job.certifier, x[rows], y[rows], attack_set, goals[rows], job.effort, tell)
 
     error = _loss_error(job, x + found.delta, found.loss)
     verdicts = judge(found, error, clean, certify, where=lambda i: f"sample {start + i}")

@@ -84,6 +84,8 @@ def second_order(enclosure: Enclosure, y: Tensor, s_upper: Sequence[float] | Non
         InputError: if the network is not smooth, or the number of norms is not its depth.
 
     >>> from bounds.network import trace
+    >>> from verification.attack_set import AttackSet
+    >>> from verification.certify.enclosure import enclose
     >>> model = torch.nn.Linear(1, 2, bias=False)
     >>> model.weight.data = torch.tensor([[0.0], [1.0]])
     >>> x = torch.zeros(1, 1)
@@ -170,6 +172,8 @@ def jacobian_lipschitz(enclosure: Enclosure, s_upper: Sequence[float]) -> Tensor
         InputError: if the number of norms is not the depth, or the network is not a chain.
 
     >>> from bounds.network import trace
+    >>> from verification.attack_set import AttackSet
+    >>> from verification.certify.enclosure import enclose
     >>> model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Tanh(), torch.nn.Linear(1, 2))
     >>> x = torch.zeros(1, 1)
     >>> everywhere = enclose(trace(model, x), x, AttackSet("l2", 1e3))
