@@ -58,6 +58,10 @@ def evaluate(
         int, typer.Option(help="How many samples of each set Jacobians are measured on.", min=1)
     ] = 1000,
     attack_samples: Annotated[int, typer.Option(help="How many samples of each set are attacked.", min=1)] = 200,
+    certified_samples: Annotated[
+        int | None,
+        typer.Option(help="How many test samples are certified.", min=2, show_default="at most 500, or two minutes"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of subsets, attacks and norm estimates.", min=0)] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write the table in every form, figures and report to.")
@@ -103,7 +107,19 @@ def evaluate(
             init=reference,
             eps=eps,
             norm=norm,
-            robust=None if eps is None else _robust(train, test, norm, eps, plain_ball, attack_samples, seed),
+            robust=None
+            if eps is None
+            else _robust(
+                train,
+                test,
+                norm,
+                eps,
+                box=None if plain_ball else train.box,
+                attack_samples=attack_samples,
+                certified_samples=certified_samples,
+                seed=seed,
+                progress=partial(report, "certifying"),
+            ),
             margin=margin,
             delta=delta,
             keys=bound,
@@ -140,17 +156,14 @@ def demo(
 
 
 def _robust(
-    train: Data, test: Data, norm: str, eps: float, plain_ball: bool, samples: int, seed: int
+    train: Data, test: Data, norm: str, eps: float, **settings: Any
 ) -> Callable[[TracedNetwork, Sequence[float]], RobustMargins]:
     """Measures robust margins once the network is traced and its operator norms are certified."""
 
     def measure(network: TracedNetwork, s_upper: Sequence[float]) -> RobustMargins:
         from verification.verdicts import robust_measurement
 
-        box = None if plain_ball else train.box
-        return robust_measurement(
-            network, train, test, network, s_upper, norm, eps, attack_samples=samples, box=box, seed=seed
-        )
+        return robust_measurement(network, train, test, network, s_upper, norm, eps, **settings)
 
     return measure
 

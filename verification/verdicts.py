@@ -23,6 +23,7 @@ from verification.attack_set import AttackSet
 from verification.attacks import attack
 from verification.certify.certifier import Certifier
 from verification.certify.float_errors import loss_allowance, slope_allowance
+from verification.certify.forward import outputs
 from verification.certify.lipschitz import lipschitz_lead
 from verification.certify.work import to_nobody
 from verification.journal import Journal
@@ -31,6 +32,9 @@ from verification.memory import Memory
 from verification.plan import NO_CERTIFICATES, ROUNDING, Box, Plan, plan, why_not_certified
 from verification.summary import joined, summary
 from verification.surrogates import Slopes, finite_losses, slopes
+
+TOGETHER = 16  # samples whose margins are certified together
+CERTIFIED, CERTIFYING = 500, 120.0  # samples that are enough for a hold-out bound, and seconds to spend on them
 
 
 @dataclass(frozen=True)
@@ -285,15 +289,15 @@ def robust_measurement(
     eps: float,
     *,
     attack_samples: int = 200,
-    certified_samples: int = 500,
+    certified_samples: int | None = None,
     box: Box = (0.0, 1.0),
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> RobustMargins:
     """Worst-case margins from both sides, for the robust rows of an evaluation.
 
-    The attacks run on at most `attack_samples` random samples of each set. Of the test samples at most
-    `certified_samples`, drawn at random, are certified with little effort, since a hold-out bound needs no more than a
-    fair sample; all training samples by the global Lipschitz constant of a chain. Where no certificate is available
+    The attacks run on at most `attack_samples` random samples of each set. Of the test samples some, drawn at random,
+    are certified with little effort, since a hold-out bound needs no more than a fair sample; all training samples by the global Lipschitz constant of a chain. Where no certificate is available
     the certified margins are -inf: nothing is certified.
 
     Args:
@@ -305,9 +309,11 @@ def robust_measurement(
         norm: "l2", "linf" or "l1".
         eps: radius, input units.
         attack_samples: how many samples of each set are attacked.
-        certified_samples: how many test samples are certified.
+        certified_samples: how many test samples are certified; by default as many as take two minutes, as estimated
+            from the network's shapes, but at most 500.
         box: valid input values; None for the plain ball.
         seed: of the subsets and the attacks.
+        progress: called with (test samples certified, how many to certify).
 
     Raises:
         InputError: for bad settings.
@@ -317,18 +323,31 @@ def robust_measurement(
     for data in (train, test):
         x, y = _samples(data.subset(min(attack_samples, len(data)), seed))
         attacked.append(attack(model, x, y, norm, eps, box=box, seed=seed).margin.numpy())
-    held_out = test.subset(min(certified_samples, len(test)), seed)
+    certifier = None if network is None or why_not_certified(network) else Certifier(network, s_upper)
+    count = _affordable(certifier, norm) if certified_samples is None else certified_samples
+    held_out = test.subset(min(count, len(test)), seed)
     certified = [torch.full((len(data),), -math.inf, dtype=torch.float64) for data in (train, held_out)]
-    if network is not None and not why_not_certified(network):
+    if network is not None and certifier is not None:
         if s_upper is not None and not network.architecture.obstacles:
             certified[0] = torch.cat(
-                [lipschitz_lead(network, s_upper, x, y, attack_set).margin(y) for x, y in train.batches(256)]
+                [
+                    lipschitz_lead(network, s_upper, x, y, attack_set, outputs(network, x)).margin(y)
+                    for x, y in train.batches(256)
+                ]
             )
-        certifier = Certifier(network, s_upper)
-        certified[1] = torch.cat(
-            [certifier.certify(x, y, attack_set, effort="quick").margin for x, y in held_out.batches(256)]
-        )
+        done = 0
+        for x, y in held_out.batches(TOGETHER):
+            certified[1][done : done + len(y)] = certifier.certify(x, y, attack_set, effort="quick").margin
+            done += len(y)
+            if progress is not None:
+                progress(done, len(held_out))
     return RobustMargins(norm, eps, box, attacked[0], attacked[1], certified[0].numpy(), certified[1].numpy())
+
+
+def _affordable(certifier: Certifier | None, norm: str) -> int:
+    """How many samples to certify for a hold-out bound."""
+    seconds = 0.0 if certifier is None else certifier.routes(norm, "quick").seconds
+    return max(TOGETHER, min(CERTIFIED, int(CERTIFYING / max(seconds, 1e-9))))
 
 
 def _samples(data: Data) -> tuple[Tensor, Tensor]:

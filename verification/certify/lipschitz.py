@@ -12,7 +12,7 @@ from bounds.errors import InputError
 from bounds.network import Segment, TracedNetwork
 from verification.attack_set import AttackSet
 from verification.certify.certificate import Certificate
-from verification.certify.enclosure import outputs_at
+from verification.certify.enclosure import Interval, outputs_at
 from verification.certify.rivals import rows_of
 from verification.certify.rounding import absolute, gamma, sums
 from verification.certify.work import Work
@@ -21,7 +21,12 @@ TINY = 2.0**-500  # more than a norm can lose to squares that underflow
 
 
 def lipschitz_lead(
-    network: TracedNetwork, s_upper: Sequence[float], x: Tensor, y: Tensor, attack_set: AttackSet
+    network: TracedNetwork,
+    s_upper: Sequence[float],
+    x: Tensor,
+    y: Tensor,
+    attack_set: AttackSet,
+    logits: Interval | None = None,
 ) -> Certificate:
     """Certify z_y - z_k - eps_2·Π_{i<L} s_i rho_i·‖row_k(W_L) - row_y(W_L)‖_2 for every rival k.
 
@@ -38,6 +43,7 @@ def lipschitz_lead(
         x: inputs, (n, *shape).
         y: labels, (n,).
         attack_set: the perturbations; its box is not used.
+        logits: their interval at x, where it is known.
 
     Returns:
         Lower bounds of the leads; no cap.
@@ -64,7 +70,7 @@ def lipschitz_lead(
         lipschitz = math.prod(s_upper[:-1]) * math.prod(rhos)
         reach, exponent = (attack_set.eps * widening * lipschitz if attack_set.eps > 0 else 0.0), 2.0
     lost = reach * _apart(segments[-1], exponent, y) * (1 + sums(2 * len(network.chain) + 8))
-    low, high = outputs_at(network, x)
+    low, high = outputs_at(network, x) if logits is None else logits
     lead = low.gather(1, y[:, None]) - high - lost
     lead = (lead - sums(4) * (low.abs() + high.abs() + lead.abs())).scatter(1, y[:, None], 0.0)
     return Certificate(lead, torch.full((len(x),), math.inf, dtype=torch.float64))

@@ -71,6 +71,7 @@ class Routes:
         taken: the other routes.
         classes: how many rivals' leads are taken through the network, the label included.
         refined_at_once: samples whose slopes are optimised together.
+        seconds: what all this takes a sample, as estimated.
         left_out: what did not fit, in a sentence; None if everything did.
     """
 
@@ -79,6 +80,7 @@ class Routes:
     taken: frozenset[str]
     classes: int
     refined_at_once: int
+    seconds: float
     left_out: str | None
 
 
@@ -130,8 +132,8 @@ class Planner:
             purse.missing.append(
                 f"all but intervals for {self.network.outputs - classes} rivals of the largest margins"
             )
-        at_once = self.budget.pieces(2 * kept, BATCH)
-        return Routes(hidden, by_mean_value, frozenset(purse.taken), classes, at_once, purse.left_out(effort))
+        at_once, taken = self.budget.pieces(2 * kept, BATCH), frozenset(purse.taken)
+        return Routes(hidden, by_mean_value, taken, classes, at_once, purse.spent, purse.left_out(effort))
 
     def _classes(self, effort: str) -> int:
         """All classes if they are few, else as many as leave the passes of the routes some room."""
@@ -179,7 +181,7 @@ class _Purse:
     """
 
     def __init__(self, seconds: float, budget: Budget) -> None:
-        self.seconds, self.left, self.budget = seconds, seconds, budget
+        self.seconds, self.left, self.budget, self.spent = seconds, seconds, budget, 0.0
         self.taken: set[str] = set()
         self.missing: list[str] = []
 
@@ -191,7 +193,7 @@ class _Purse:
             self.missing.append(f"{route} ({told(estimate.seconds)})")
         else:
             self.taken.add(route)
-            self.left = max(0.0, self.left - estimate.seconds)
+            self._pay(estimate.seconds)
 
     def buy_units(self, what: str, products: dict[int, int]) -> frozenset[int]:
         """Of nodes whose units all cost that much, those that fit into a share, the cheapest first."""
@@ -200,13 +202,17 @@ class _Purse:
             seconds = products[node] / RATE
             if seconds <= share:
                 bought.add(node)
-                share, self.left = share - seconds, self.left - seconds
+                share -= seconds
+                self._pay(seconds)
             else:
                 lost += seconds
         if lost:
             missing = len(products) - len(bought)
             self.missing.append(f"{what} at {missing} of {len(products)} nonlinearities ({told(lost)})")
         return frozenset(bought)
+
+    def _pay(self, seconds: float) -> None:
+        self.spent, self.left = self.spent + seconds, max(0.0, self.left - seconds)
 
     def left_out(self, effort: str) -> str | None:
         """What did not fit, in a sentence."""
