@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,10 @@ def evaluate(
         int, typer.Option(help="How many samples of each set Jacobians are measured on.", min=1)
     ] = 1000,
     attack_samples: Annotated[int, typer.Option(help="How many samples of each set are attacked.", min=1)] = 200,
+    certified_samples: Annotated[
+        int | None,
+        typer.Option(help="How many test samples are certified.", min=2, show_default="at most 500, or two minutes"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of subsets, attacks and norm estimates.", min=0)] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write the table in every form, figures and report to.")
@@ -93,7 +98,19 @@ def evaluate(
             init=reference,
             eps=radius,
             norm=norm,
-            robust=None if radius is None else _robust(train, test, norm, radius, plain_ball, attack_samples, seed),
+            robust=None
+            if radius is None
+            else _robust(
+                train,
+                test,
+                norm,
+                radius,
+                box=None if plain_ball else train.box,
+                attack_samples=attack_samples,
+                certified_samples=certified_samples,
+                seed=seed,
+                progress=partial(report, "certifying"),
+            ),
             margin=margin,
             delta=delta,
             keys=bound,
@@ -130,17 +147,14 @@ def demo(
 
 
 def _robust(
-    train: Data, test: Data, norm: str, eps: float, plain_ball: bool, samples: int, seed: int
+    train: Data, test: Data, norm: str, eps: float, **settings: Any
 ) -> Callable[[TracedNetwork, Sequence[float]], RobustMargins]:
     """Measures robust margins once the network is traced and its operator norms are certified."""
 
     def measure(network: TracedNetwork, s_upper: Sequence[float]) -> RobustMargins:
         from verification.verdicts import robust_measurement
 
-        box = None if plain_ball else train.box
-        return robust_measurement(
-            network, train, test, network, s_upper, norm, eps, attack_samples=samples, box=box, seed=seed
-        )
+        return robust_measurement(network, train, test, network, s_upper, norm, eps, **settings)
 
     return measure
 

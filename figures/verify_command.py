@@ -48,7 +48,11 @@ def verify(
     plain_ball: Annotated[
         bool, typer.Option("--plain-ball", help="Let attacks leave the box of valid inputs.")
     ] = False,
-    effort: Annotated[str, typer.Option(help="Of the certificates: quick, standard or thorough.")] = "standard",
+    effort: Annotated[str, typer.Option(help="Of the certificates: none, quick, standard or thorough.")] = "standard",
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Memory for the certificates, such as 6GiB.", show_default="a quarter of what is available"),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Gradient steps per start of an attack.", min=1)] = 40,
     restarts: Annotated[int, typer.Option(help="Starts of an attack.", min=1)] = 2,
     delta: Annotated[float, typer.Option(help="Failure probability of the robust-risk bounds together.")] = 0.05,
@@ -100,6 +104,7 @@ def verify(
             batch=BATCH,
             name=checkpoint.name,
             source={"checkpoint": str(checkpoint), "sha256": digest, "options": choices},
+            memory=memory,
         )
 
     _print(_record(planned, out, quiet), form)
@@ -119,7 +124,7 @@ def _record(planned: Callable[[Stages], Plan], out: Path | None, quiet: bool) ->
                 return _finished(out, job.fingerprint)
             if journal is not None and journal.exists():
                 typer.echo(f"continuing from {journal}", err=True)
-            record = decide(job, journal, partial(report, "verifying")).record
+            record = decide(job, journal, partial(report, "verifying"), partial(report.doing, "verifying")).record
     except KeyboardInterrupt:
         kept = journal is not None and journal.exists()
         how = f"what is decided lies in {journal}; repeat the command to continue" if kept else "nothing was kept"

@@ -13,6 +13,7 @@ from verification.attack_set import AttackSet
 from verification.attacks import Attack
 from verification.certify.certifier import Certifier
 from verification.certify.rounding import sums
+from verification.certify.work import to_nobody
 from verification.surrogates import SURROGATES, Slopes
 
 
@@ -96,7 +97,13 @@ class Verdicts:
 
 
 def certificates(
-    certifier: Certifier | None, x: Tensor, y: Tensor, attack_set: AttackSet, goals: Tensor, effort: str
+    certifier: Certifier | None,
+    x: Tensor,
+    y: Tensor,
+    attack_set: AttackSet,
+    goals: Tensor,
+    effort: str,
+    tell: Callable[[str], None] = to_nobody,
 ) -> Certificates:
     """What the certifier proves; nothing without one.
 
@@ -107,10 +114,11 @@ def certificates(
         attack_set: the set.
         goals: surrogate values that one would like to prove, (n, m).
         effort: "quick", "standard" or "thorough".
+        tell: called often, with what is being done.
     """
     if certifier is None or len(y) == 0:
         return Certificates.none(len(y))
-    certified = certifier.certify(x, y, attack_set, goals=goals, effort=effort)
+    certified = certifier.certify(x, y, attack_set, goals=goals, effort=effort, tell=tell)
     piece = certified.losses.get("linear piece")
     same_piece = torch.zeros(len(y), dtype=torch.bool) if piece is None else piece.isfinite()
     return Certificates(certified.loss, certified.margin, certified.routes, same_piece)
@@ -146,7 +154,10 @@ def judge(
         for name, value in values.items()
         if SURROGATES[name].upper
     ]
-    certified = _spread(certify(torch.stack(open_goals, dim=1), (~failed).nonzero()[:, 0]), failed)
+    certified = _spread(
+        certify(torch.stack(open_goals or [torch.full_like(found.loss, math.inf)], dim=1), (~failed).nonzero()[:, 0]),
+        failed,
+    )
     proved = {
         name: ~failed & ((certified.loss + errors[name] <= value) | (certified.same_piece & SURROGATES[name].upper))
         for name, value in values.items()

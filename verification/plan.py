@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from bounds.budget import Budget
 from bounds.errors import InputError, unknown_name
 from bounds.inputs import Data, as_data, check_fits, measured, refuse_tokens
 from bounds.network import TracedNetwork
@@ -24,6 +25,9 @@ from verification.certify.certifier import EFFORTS, Certifier
 from verification.certify.enclosure import refuse_opaque
 
 Box = tuple[float, float] | None
+
+NO_CERTIFICATES = "none"
+"""The effort that leaves attacks and refutations only."""
 
 THREADS = 1
 """Of torch, whatever there are: sums over several threads differ in the last digits with their number."""
@@ -57,6 +61,7 @@ class Plan:
         notes: what was made of the outputs, and why certificates are not available.
         certifiable: whether they are.
         rounding: relative allowance for the rounding of losses and slopes, where none can be derived.
+        budget: memory that certificates may take.
     """
 
     model: Callable[[Tensor], Tensor]
@@ -78,6 +83,7 @@ class Plan:
     notes: tuple[str, ...]
     certifiable: bool
     rounding: float
+    budget: Budget
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -110,7 +116,7 @@ class Plan:
         """The certifier with the operator norms of a chain; None where the network could not be certified."""
         if self.network is None or not self.certifiable:
             return None
-        return Certifier.measured(self.network, seed=self.seed)
+        return Certifier.measured(self.network, seed=self.seed, budget=self.budget)
 
     @property
     def failure(self) -> float:
@@ -136,6 +142,7 @@ def plan(
     batch: int,
     name: str,
     source: Mapping[str, Any] | None,
+    memory: str | None = None,
 ) -> Plan:
     """Check the settings of `verification.verdicts.verify`, choose the samples and trace the network.
 
@@ -145,6 +152,7 @@ def plan(
     norms = (norm,) if isinstance(norm, str) else tuple(norm)
     radii = (float(eps),) if isinstance(eps, int | float) else tuple(sorted(float(radius) for radius in eps))
     check_settings(norms, radii, effort=effort, delta=delta, steps=steps, restarts=restarts, batch=batch)
+    budget = Budget.available() if memory is None else Budget.parse(memory)
     data = as_data(data)
     chosen, indices = _choose(data, samples, seed)
     chosen = measured(model, chosen)
@@ -154,6 +162,8 @@ def plan(
         AttackSet("l2", 0.0, chosen_box).limits(x)
     # Attacks and surrogates are evaluated with the very operations that the rounding errors are derived for.
     function, why = _function(model if network is None else network, chosen, name)
+    if effort == NO_CERTIFICATES:
+        why = (f"no certificates at effort {NO_CERTIFICATES}",)
     rounding = ROUNDING[isinstance(function, TracedNetwork) or function.precision == torch.float64]
     notes = (*function.notes, *why)
     if why:
@@ -179,6 +189,7 @@ def plan(
         notes,
         certifiable=not why,
         rounding=rounding,
+        budget=budget,
     )
 
 
@@ -207,8 +218,8 @@ def check_settings(norms: Sequence[str], radii: Sequence[float], *, effort: str,
     for radius in radii:
         if radii.count(radius) > 1:
             raise InputError(f"eps: the radius {radius:g} is given twice")
-    if effort not in EFFORTS:
-        raise unknown_name("effort", effort, EFFORTS)
+    if effort not in (NO_CERTIFICATES, *EFFORTS):
+        raise unknown_name("effort", effort, (NO_CERTIFICATES, *EFFORTS))
     if not 0 < delta < 1:
         raise InputError(f"delta = {delta:g}: must lie between 0 and 1")
     for what, count in counts.items():

@@ -25,13 +25,18 @@ from verification.attack_set import AttackSet
 from verification.attacks import Attack, attack
 from verification.certify.certifier import Certifier
 from verification.certify.float_errors import loss_allowance, slope_allowance
+from verification.certify.forward import outputs
 from verification.certify.lipschitz import lipschitz_lead
+from verification.certify.work import to_nobody
 from verification.journal import Journal
 from verification.judgement import Certificates, Clean, Verdicts, certificates, judge
 from verification.memory import Memory
 from verification.plan import THREADS, Box, Plan, plan, why_not_certified
 from verification.summary import joined, summary
 from verification.surrogates import Slopes, finite_losses, slopes
+
+TOGETHER = 16  # samples whose margins are certified together
+CERTIFIED, CERTIFYING = 500, 120.0  # samples that are enough for a hold-out bound, and seconds to spend on them
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def verify(
     source: Mapping[str, Any] | None = None,
     journal: Path | None = None,
     batch: int = 50,
+    memory: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Decide "robust loss <= surrogate" for every sample, attack norm, radius and surrogate (theory §2).
@@ -88,7 +94,8 @@ def verify(
         network: the model traced, if that was done already.
         box: valid input values; "data" for those of the data, None for the plain ball.
         samples: how many samples to take, at random; all if None.
-        effort: of the certificates: "quick", "standard" or "thorough".
+        effort: of the certificates: "none", "quick", "standard" or "thorough", the seconds of which a sample may take
+            are in `verification.certify.routes.SECONDS`; the record's notes say which routes did not fit.
         steps: gradient steps per start of an attack.
         restarts: starts of an attack.
         seed: of the subset, the attacks and the norm estimates; equal arguments give equal records.
@@ -97,6 +104,7 @@ def verify(
         source: where model and data come from, for a replay.
         journal: file that keeps what is decided; a run with the same arguments continues from it.
         batch: samples decided together; halved where memory does not suffice.
+        memory: what certificates may take, as "6GiB"; a quarter of what is available by default.
         progress: called with (batches done, batches), over all attack sets.
 
     Raises:
@@ -126,19 +134,26 @@ def verify(
         batch=batch,
         name=name,
         source=source,
+        memory=memory,
     )
     return decide(job, journal, progress)
 
 
 @with_gradients
 @on_threads(THREADS)
-def decide(job: Plan, journal: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Verification:
+def decide(
+    job: Plan,
+    journal: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] = to_nobody,
+) -> Verification:
     """Carry out a plan; see `verify`.
 
     Args:
         job: the plan.
         journal: file that keeps what is decided.
         progress: called with (batches done, batches), over all attack sets.
+        tell: called often, with what is being done.
 
     Raises:
         InputError: for a journal of another run.
@@ -154,17 +169,23 @@ def decide(job: Plan, journal: Path | None = None, progress: Callable[[int, int]
                 for eps in job.radii:
                     key = (start, norm, eps)
                     if key not in kept.units:
-                        clean = clean or _clean(job, x, y, norm, memory)
-                        kept.add(key, _unit(job, start, x, y, AttackSet(norm, eps, job.box), clean, memory))
+                        clean = clean or _clean(job, x, y, norm, memory, tell)
+                        kept.add(key, _unit(job, start, x, y, AttackSet(norm, eps, job.box), clean, memory, tell))
                     done += 1
                     if progress is not None:
                         progress(done, total)
     return Verification(summary(job, kept.units))
 
 
-def _clean(job: Plan, x: Tensor, y: Tensor, norm: str, memory: Memory) -> Clean:
+def _clean(job: Plan, x: Tensor, y: Tensor, norm: str, memory: Memory, tell: Callable[[str], None]) -> Clean:
     def work(rows: slice) -> tuple[Slopes, Tensor, Tensor]:
-        surrogate = slopes(job.model, x[rows], y[rows], norm)
+        surrogate = slopes(
+            job.model,
+            x[rows],
+            y[rows],
+            norm,
+            progress=lambda done, total: tell(f"surrogates of sample {done} of {total}"),
+        )
         if job.certifier is not None:
             return (
                 surrogate,
@@ -179,18 +200,34 @@ def _clean(job: Plan, x: Tensor, y: Tensor, norm: str, memory: Memory) -> Clean:
 
 
 def _unit(
-    job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet, clean: Clean, memory: Memory
+    job: Plan,
+    start: int,
+    x: Tensor,
+    y: Tensor,
+    attack_set: AttackSet,
+    clean: Clean,
+    memory: Memory,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """A batch under one attack set, as plain json."""
 
     def work(rows: slice) -> dict[str, Any]:
-        return _decided(job, start + rows.start, x[rows], y[rows], attack_set, clean.subset(rows))
+        return _decided(job, start + rows.start, x[rows], y[rows], attack_set, clean.subset(rows), tell)
 
     unit: dict[str, Any] = joined(memory.run(work, len(y)))
-    return unit | {"notes": list(memory.notes)}
+    left_out = None if job.certifier is None else job.certifier.routes(attack_set.norm, job.effort).left_out
+    return unit | {"notes": [*memory.notes, *filter(None, [left_out])]}
 
 
-def _decided(job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet, clean: Clean) -> dict[str, Any]:
+def _decided(
+    job: Plan,
+    start: int,
+    x: Tensor,
+    y: Tensor,
+    attack_set: AttackSet,
+    clean: Clean,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
     """Some samples under one attack set, as plain json."""
     found = attack(
         job.model,
@@ -202,10 +239,11 @@ def _decided(job: Plan, start: int, x: Tensor, y: Tensor, attack_set: AttackSet,
         restarts=job.restarts,
         box=job.box,
         seed=_seed(job.seed, start, attack_set),
+        progress=lambda done, total: tell(f"attack step {done} of {total}"),
     )
 
     def certify(goals: Tensor, rows: Tensor) -> Certificates:
-        return certificates(job.certifier, x[rows], y[rows], attack_set, goals[rows], job.effort)
+        return certificates(job.certifier, x[rows], y[rows], attack_set, goals[rows], job.effort, tell)
 
     error = _loss_error(job, x + found.delta, found.loss)
     _replay(job, x, y, found, error)
@@ -274,16 +312,17 @@ def robust_measurement(
     eps: float,
     *,
     attack_samples: int = 200,
-    certified_samples: int = 500,
+    certified_samples: int | None = None,
     box: Box = (0.0, 1.0),
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> RobustMargins:
     """Worst-case margins from both sides, for the robust rows of an evaluation.
 
-    The attacks run on at most `attack_samples` random samples of each set. Of the test samples at most
-    `certified_samples`, drawn at random, are certified with little effort, since a hold-out bound needs no more than a
-    fair sample; all training samples by the global Lipschitz constant of a chain. Where no certificate is available
-    the certified margins are -inf: nothing is certified.
+    The attacks run on at most `attack_samples` random samples of each set. Of the test samples some, drawn at random,
+    are certified with little effort, since a hold-out bound needs no more than a fair sample; all training samples by
+    the global Lipschitz constant of a chain. Where no certificate is available the certified margins are -inf: nothing
+    is certified.
 
     Args:
         model: logits of a batch of inputs.
@@ -294,9 +333,11 @@ def robust_measurement(
         norm: "l2", "linf" or "l1".
         eps: radius, input units.
         attack_samples: how many samples of each set are attacked.
-        certified_samples: how many test samples are certified.
+        certified_samples: how many test samples are certified; by default as many as take two minutes, as estimated
+            from the network's shapes, but at most 500.
         box: valid input values; None for the plain ball.
         seed: of the subsets and the attacks.
+        progress: called with (test samples certified, how many to certify).
 
     Raises:
         InputError: for bad settings.
@@ -306,18 +347,31 @@ def robust_measurement(
     for data in (train, test):
         x, y = _samples(data.subset(min(attack_samples, len(data)), seed))
         attacked.append(attack(model, x, y, norm, eps, box=box, seed=seed).margin.numpy())
-    held_out = test.subset(min(certified_samples, len(test)), seed)
+    certifier = None if network is None or why_not_certified(network) else Certifier(network, s_upper)
+    count = _affordable(certifier, norm) if certified_samples is None else certified_samples
+    held_out = test.subset(min(count, len(test)), seed)
     certified = [torch.full((len(data),), -math.inf, dtype=torch.float64) for data in (train, held_out)]
-    if network is not None and not why_not_certified(network):
+    if network is not None and certifier is not None:
         if s_upper is not None and not network.architecture.obstacles:
             certified[0] = torch.cat(
-                [lipschitz_lead(network, s_upper, x, y, attack_set).margin(y) for x, y in train.batches(256)]
+                [
+                    lipschitz_lead(network, s_upper, x, y, attack_set, outputs(network, x)).margin(y)
+                    for x, y in train.batches(256)
+                ]
             )
-        certifier = Certifier(network, s_upper)
-        certified[1] = torch.cat(
-            [certifier.certify(x, y, attack_set, effort="quick").margin for x, y in held_out.batches(256)]
-        )
+        done = 0
+        for x, y in held_out.batches(TOGETHER):
+            certified[1][done : done + len(y)] = certifier.certify(x, y, attack_set, effort="quick").margin
+            done += len(y)
+            if progress is not None:
+                progress(done, len(held_out))
     return RobustMargins(norm, eps, box, attacked[0], attacked[1], certified[0].numpy(), certified[1].numpy())
+
+
+def _affordable(certifier: Certifier | None, norm: str) -> int:
+    """How many samples to certify for a hold-out bound."""
+    seconds = 0.0 if certifier is None else certifier.routes(norm, "quick").seconds
+    return max(TOGETHER, min(CERTIFIED, int(CERTIFYING / max(seconds, 1e-9))))
 
 
 def _samples(data: Data) -> tuple[Tensor, Tensor]:

@@ -209,7 +209,7 @@ class Hungry:
 
     def __init__(self, certifier, error):
         self.network, self.failure, self.certifier = certifier.network, certifier.failure, certifier
-        self.error, self.sizes = error, []
+        self.error, self.sizes, self.routes = error, [], certifier.routes
 
     def certify(self, x, *rest, **more):
         self.sizes.append(len(x))

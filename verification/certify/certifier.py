@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from bounds.budget import COMFORTABLE, Budget
 from bounds.errors import InputError, unknown_name
 from bounds.measure import operator_norm
-from bounds.network import Segment, TracedNetwork, trace
+from bounds.network import TracedNetwork, trace
 from bounds.network.modes import with_gradients
 from bounds.network.nonlinear import Activation, Nonlinear
 from bounds.sides import failure_probability, upper_end
@@ -21,16 +22,17 @@ from verification.certify.branching import branched, can_branch
 from verification.certify.certificate import Certificate, loss_of_lead, nothing
 from verification.certify.direct import direct_cap
 from verification.certify.enclosure import Enclosure, Interval, enclose, refuse_opaque
-from verification.certify.jacobian_range import changes, mean_value_range
+from verification.certify.jacobian_range import CHANGES, changes, mean_value_range
 from verification.certify.lipschitz import lipschitz_lead
 from verification.certify.optimised import activations, optimised_lead
-from verification.certify.relaxation import PIECEWISE_LINEAR, Functionals, Relaxation
-from verification.certify.rounding import centred, gamma, outwards, sums
+from verification.certify.relaxation import PIECEWISE_LINEAR, Relaxation
+from verification.certify.rivals import Rivals
+from verification.certify.rounding import sums
+from verification.certify.routes import BATCH, SECONDS, Planner, Routes
 from verification.certify.second_order import second_order, why_not_second_order
+from verification.certify.work import Work, to_nobody
 
-NARROW = 512  # units of a layer up to which each gets a backward pass of intervals
-
-EFFORTS = ("quick", "standard", "thorough")
+EFFORTS = tuple(SECONDS)
 
 # Every route with what it is and where it comes from; a sample's route is the one that gave its bound.
 ROUTES = {
@@ -80,8 +82,9 @@ def certify(
     *,
     box: tuple[float, float] | None = (0.0, 1.0),
     effort: str = "standard",
+    memory: str | None = None,
 ) -> Certified:
-    """Certify a torch module on some samples: traces it, measures its operator norms, takes every route.
+    """Certify a torch module on some samples: traces it, measures its operator norms, takes every route that fits.
 
     Args:
         module: logits of a batch of inputs; looked at in eval mode and float64.
@@ -91,12 +94,13 @@ def certify(
         eps: radius, input units.
         box: valid input values; None for the plain ball.
         effort: "quick", "standard" or "thorough", see `Certifier.certify`.
+        memory: what it may take, as "6GiB"; a quarter of what is available by default.
 
     Returns:
         Side: upper bound of the robust loss, lower bound of the worst-case margin.
 
     Raises:
-        InputError: for a bad norm, radius, box, effort or label, or an opaque layer.
+        InputError: for a bad norm, radius, box, effort, memory or label, or an opaque layer.
         TraceError: if the module cannot be traced.
 
     >>> linear = nn.Linear(2, 2).double()
@@ -107,7 +111,9 @@ def certify(
     >>> round(found.margin.item(), 9)  # -0.5·‖(3, -4)‖, as the attack finds
     -2.5
     """
-    return Certifier.measured(trace(module, x[:2])).certify(x, y, AttackSet(norm, eps, box), effort=effort)
+    budget = None if memory is None else Budget.parse(memory)
+    certifier = Certifier.measured(trace(module, x[:2]), budget=budget)
+    return certifier.certify(x, y, AttackSet(norm, eps, box), effort=effort)
 
 
 class Certifier:
@@ -118,20 +124,34 @@ class Certifier:
         s_upper: certified upper ends of the operator norms of a chain's layers, for the routes that use global
             constants; None leaves those routes out.
         failure: probability that one of these norms is wrong.
+        budget: memory that a certificate may take; a quarter of what is available by default.
 
     Raises:
-        InputError: if the network has an opaque layer; names it.
+        InputError: if the network has an opaque layer; names it. If the intervals of one sample do not fit.
     """
 
-    def __init__(self, network: TracedNetwork, s_upper: Sequence[float] | None = None, failure: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: TracedNetwork,
+        s_upper: Sequence[float] | None = None,
+        failure: float = 0.0,
+        budget: Budget | None = None,
+    ) -> None:
         refuse_opaque(network)
         self.network, self.failure = network, failure
+        self.budget = budget or Budget.available()
         self.s_upper = None if network.architecture.obstacles else s_upper
-        self.relaxation = Relaxation(network)
-        self.smooth = why_not_second_order(network) is None
+        self.relaxation = Relaxation(network, min(self.budget.memory, COMFORTABLE) // 8)
+        applicable = {"jacobian interval", "jacobian relaxation"}
+        applicable |= {"second order"} if why_not_second_order(network) is None else set()
+        applicable |= {"lipschitz"} if self.s_upper is not None else set()
+        applicable |= {"optimised slopes"} if activations(self.relaxation) else set()
+        applicable |= {"branching"} if can_branch(self.relaxation) else set()
+        self._planner = Planner(network, self.relaxation.costs, self.budget, frozenset(applicable))
+        self._at_once(1)
 
     @classmethod
-    def measured(cls, network: TracedNetwork, seed: int = 0) -> Certifier:
+    def measured(cls, network: TracedNetwork, seed: int = 0, budget: Budget | None = None) -> Certifier:
         """A certifier that knows the operator norms of a chain's layers.
 
         The norms' upper ends may be probabilistic; `failure` is the probability that one of them is wrong.
@@ -139,15 +159,26 @@ class Certifier:
         Args:
             network: without opaque layers.
             seed: seed of the norm estimates.
+            budget: memory that a certificate may take.
 
         Raises:
             InputError: if the network has an opaque layer; names it.
         """
         refuse_opaque(network)
         if network.architecture.obstacles:
-            return cls(network)
+            return cls(network, budget=budget)
         norms = [operator_norm(segment, seed=seed) for segment in network.segments]
-        return cls(network, [upper_end(norm) for norm in norms], sum(map(failure_probability, norms)))
+        return cls(network, [upper_end(norm) for norm in norms], sum(map(failure_probability, norms)), budget)
+
+    def routes(self, norm: str, effort: str) -> Routes:
+        """What is done per sample, and what is left out because it does not fit.
+
+        Raises:
+            InputError: for an unknown effort.
+        """
+        if effort not in EFFORTS:
+            raise unknown_name("effort", effort, EFFORTS)
+        return self._planner.routes(norm, effort)
 
     @with_gradients
     def certify(
@@ -158,7 +189,8 @@ class Certifier:
         *,
         goals: Tensor | None = None,
         effort: str = "standard",
-        batch: int = 16,
+        batch: int = BATCH,
+        tell: Callable[[str], None] = to_nobody,
     ) -> Certified:
         """Upper bounds of the robust loss and lower bounds of the worst-case margin.
 
@@ -168,22 +200,24 @@ class Certifier:
             attack_set: the perturbations.
             goals: losses worth certifying, (n, m), nats; refinement of a sample stops at the smallest one, and
                 needs none if it is +inf. Without goals every sample is refined.
-            effort: "quick": no refinement; "standard": optimised slopes; "thorough": also branching.
-            batch: samples at a time, which bounds the memory.
+            effort: "quick": no refinement; "standard": optimised slopes; "thorough": also branching. Of this, what
+                fits into the time that the effort allows a sample by estimate; see `routes`.
+            batch: samples at a time; fewer where the budget does not hold them.
+            tell: called often, with what is being done.
 
         Raises:
             InputError: for an unknown effort, an input outside the box, a label out of range.
         """
-        if effort not in EFFORTS:
-            raise unknown_name("effort", effort, EFFORTS)
+        routes, work = self.routes(attack_set.norm, effort), Work.within(self.budget, tell)
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < self.network.outputs:
             raise InputError(
                 f"labels from {int(y.min())} to {int(y.max())}: the network has {self.network.outputs} classes"
             )
         wanted = torch.full((len(x),), -math.inf) if goals is None else goals.amin(dim=1)
-        batches = zip(x.double().split(batch), y.split(batch), wanted.split(batch), strict=True)
+        at_once = self._at_once(batch)
+        batches = zip(x.double().split(at_once), y.split(at_once), wanted.split(at_once), strict=True)
         with torch.no_grad():
-            parts = [self._certify(inputs, labels, attack_set, goal, effort) for inputs, labels, goal in batches]
+            parts = [_Batch(self, routes, attack_set, work).certify(*each) for each in batches]
         return Certified(
             torch.cat([part.margin for part in parts]),
             torch.cat([part.loss for part in parts]),
@@ -191,117 +225,120 @@ class Certifier:
             {route: torch.cat([part.losses[route] for part in parts]) for route in parts[0].losses},
         )
 
-    def _certify(self, x: Tensor, y: Tensor, attack_set: AttackSet, goal: Tensor, effort: str) -> Certified:
-        enclosure = enclose(self.network, x, attack_set, self._tighten)
-        rows = _lead_rows(self.network, y)
-        found = self._routes(enclosure, y, rows)
-        if effort == "quick" or not activations(self.relaxation):
-            return _best(found, y)
-        open_samples = (_best(found, y).loss > goal) & (goal < math.inf)
-        found["optimised slopes"] = self._optimised(found, enclosure, rows, y, open_samples)
-        if effort == "thorough" and can_branch(self.relaxation):
-            open_samples = (_best(found, y).loss > goal) & (goal < math.inf)
-            found["branching"] = self._branched(found, enclosure, rows, y, open_samples, goal)
+    def _at_once(self, batch: int) -> int:
+        """How many samples' intervals the budget holds, at most a batch."""
+        return self.budget.pieces(2 * self.relaxation.costs.state, batch, "certifying one sample")
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some samples on their way through the routes.
+
+    Attributes:
+        certifier: of the network.
+        routes: what is to be done.
+        attack_set: the perturbations.
+        work: what may be held, and who is told.
+    """
+
+    certifier: Certifier
+    routes: Routes
+    attack_set: AttackSet
+    work: Work
+
+    def certify(self, x: Tensor, y: Tensor, goal: Tensor) -> Certified:
+        """The best certificates; refinement stops at the goals."""
+        enclosure = enclose(self.network, x, self.attack_set, self._tighten, self.work)
+        rivals = Rivals.chosen(enclosure, y, self.routes.classes)
+        found = self._without_refinement(enclosure, rivals)
+        for route, refine in (("optimised slopes", self._optimised), ("branching", self._branched)):
+            if route in self.routes.taken:
+                open_samples = (_best(found, y).loss > goal) & (goal < math.inf)
+                found[route] = refine(found, enclosure, rivals, open_samples, goal)
         return _best(found, y)
+
+    @property
+    def network(self) -> TracedNetwork:
+        return self.certifier.network
+
+    @property
+    def relaxation(self) -> Relaxation:
+        return self.certifier.relaxation
 
     def _tighten(self, enclosure: Enclosure, node: int) -> Interval:
         """The interval of hidden units by relaxation; for l1 attacks and narrow layers also by the mean value.
 
         An l1 attack moves few inputs, each by much: the range of a single derivative says more than lines do.
         """
-        low, high = self.relaxation.tighten(enclosure, node)
-        if enclosure.attack_set.norm == "l1" and low[0].numel() <= NARROW:
+        low, high = enclosure.values[node]
+        if node in self.routes.hidden:
+            low, high = self.relaxation.tighten(enclosure, node)
+        if node in self.routes.by_mean_value:
             below, above = mean_value_range(enclosure, node)
             jumps = _may_jump(enclosure).reshape(-1, *(1,) * (low.dim() - 1))
             low = torch.maximum(low, below.masked_fill(jumps, -math.inf))
             high = torch.minimum(high, above.masked_fill(jumps, math.inf))
         return low, high
 
-    def _routes(self, enclosure: Enclosure, y: Tensor, rows: Tensor) -> dict[str, Certificate]:
+    def _without_refinement(self, enclosure: Enclosure, rivals: Rivals) -> dict[str, Certificate]:
         """The routes that every sample takes."""
+        y, taken = rivals.y, self.routes.taken
         nowhere = nothing(enclosure.x, self.network.outputs, y)
-        no_cap = nowhere.cap
-        relaxed = self._zero_at(self.relaxation.minimum(enclosure, self._output, Functionals(rows)), y)
-        found = {"interval": Certificate(self._zero_at(_interval_lead(enclosure, rows), y), no_cap)}
-        found["relaxation"] = Certificate(relaxed, direct_cap(self.relaxation, enclosure, y, relaxed))
-        at_x = self._zero_at(self._lead_at(enclosure.x, rows), y)
+        found = {"interval": Certificate(rivals.low, nowhere.cap)}
+        relaxed = rivals.low
+        if "relaxation" in taken:
+            relaxed = rivals.among_all(self.relaxation.lead(enclosure, rivals.rows))
+            found["relaxation"] = Certificate(relaxed, direct_cap(self.relaxation, enclosure, rivals, relaxed))
         jumps = _may_jump(enclosure)[:, None]
-        for route, change in changes(enclosure, y).items():
-            lead = (at_x - change).masked_fill(jumps, -math.inf)
-            found[route] = Certificate(self._zero_at(lead - sums(2) * lead.abs(), y), no_cap)
-        if self.smooth:
-            to_second_order = second_order(enclosure, y, self.s_upper).masked_fill(jumps[:, 0], math.inf)
+        for route, lead in self._by_jacobian(enclosure, rivals).items():
+            lead = rivals.among_all(lead.masked_fill(jumps, -math.inf))
+            found[route] = Certificate(lead, nowhere.cap)
+        if "second order" in taken:
+            to_second_order = second_order(enclosure, y, self.certifier.s_upper).masked_fill(jumps[:, 0], math.inf)
             found["second order"] = Certificate(nowhere.lead, to_second_order)
         affine = _is_affine(enclosure)[:, None]
-        found["linear piece"] = Certificate(torch.where(affine, relaxed, nowhere.lead), no_cap)
-        if self.s_upper is not None:
-            found["lipschitz"] = lipschitz_lead(self.network, self.s_upper, enclosure.x, y, enclosure.attack_set)
+        found["linear piece"] = Certificate(torch.where(affine, relaxed, nowhere.lead), nowhere.cap)
+        if "lipschitz" in taken:
+            assert self.certifier.s_upper is not None
+            found["lipschitz"] = lipschitz_lead(self.network, self.certifier.s_upper, enclosure.x, y, self.attack_set)
         return found
 
+    def _by_jacobian(self, enclosure: Enclosure, rivals: Rivals) -> dict[str, Tensor]:
+        """Leads of the chosen classes by the mean value inequality, (n, R) per route."""
+        routes = [route for route in CHANGES if route in self.routes.taken]
+        if not routes:
+            return {}
+        # z_y - z_k at x from below: relaxation on the single point x
+        at_x = self.relaxation.lead(enclosure.at_x(), rivals.rows).masked_fill(rivals.classes == rivals.y[:, None], 0.0)
+        leads = {}
+        for route, change in changes(enclosure, rivals.y, rivals.classes, routes).items():
+            lead = at_x - change
+            leads[route] = lead - sums(2) * lead.abs()
+        return leads
+
     def _optimised(
-        self, found: dict[str, Certificate], enclosure: Enclosure, rows: Tensor, y: Tensor, chosen: Tensor
+        self, found: dict[str, Certificate], enclosure: Enclosure, rivals: Rivals, chosen: Tensor, goal: Tensor
     ) -> Certificate:
-        refined = nothing(enclosure.x, self.network.outputs, y)
-        if not bool(chosen.any()):
-            return refined
-        some = enclosure.subset(chosen)
-        lead = self._zero_at(optimised_lead(self.relaxation, some, rows[chosen]), y[chosen])
-        lead = torch.maximum(lead, found["relaxation"].lead[chosen])
-        refined.lead[chosen] = lead
-        refined.cap[chosen] = direct_cap(self.relaxation, some, y[chosen], lead)
+        refined = nothing(enclosure.x, self.network.outputs, rivals.y)
+        for samples in chosen.nonzero()[:, 0].split(self.routes.refined_at_once):
+            if len(samples):
+                some, theirs = enclosure.subset(samples), rivals.subset(samples)
+                lead = theirs.among_all(optimised_lead(self.relaxation, some, theirs.rows))
+                lead = torch.maximum(lead, found["relaxation"].lead[samples])
+                refined.lead[samples] = lead
+                refined.cap[samples] = direct_cap(self.relaxation, some, theirs, lead)
         return refined
 
     def _branched(
-        self,
-        found: dict[str, Certificate],
-        enclosure: Enclosure,
-        rows: Tensor,
-        y: Tensor,
-        chosen: Tensor,
-        goal: Tensor,
+        self, found: dict[str, Certificate], enclosure: Enclosure, rivals: Rivals, chosen: Tensor, goal: Tensor
     ) -> Certificate:
-        refined = nothing(enclosure.x, self.network.outputs, y)
-        for i in chosen.nonzero()[:, 0].tolist():
-            one = slice(i, i + 1)
-            best = torch.stack([certificate.lead[one] for certificate in found.values()]).amax(dim=0)
-            sample = enclosure.subset(torch.tensor([i]))
-            leaves = branched(self.relaxation, sample, rows[one], best, float(goal[i]))
-            refined.lead[one], refined.cap[one] = self._zero_at(leaves.lead, y[one]), leaves.cap
+        refined = nothing(enclosure.x, self.network.outputs, rivals.y)
+        best = torch.stack([certificate.lead for certificate in found.values()]).amax(dim=0)
+        for one in chosen.nonzero():
+            sample, theirs = enclosure.subset(one), rivals.subset(one)
+            leaves = branched(self.relaxation, sample, theirs.rows, theirs.of(best[one]), float(goal[one]))
+            refined.lead[one], refined.cap[one] = theirs.among_all(leaves.lead), theirs.with_the_others(leaves.cap)
         return refined
-
-    @property
-    def _output(self) -> int:
-        return len(self.network.nodes) - 1
-
-    def _lead_at(self, x: Tensor, rows: Tensor) -> Tensor:
-        """z_y - z_k at x from below: relaxation on the single point x."""
-        point = AttackSet("linf", 0.0)
-        return self.relaxation.minimum(enclose(self.network, x, point), self._output, Functionals(rows))
-
-    def _zero_at(self, lead: Tensor, y: Tensor) -> Tensor:
-        return lead.scatter(1, y[:, None], 0.0)
-
-
-def _lead_rows(network: TracedNetwork, y: Tensor) -> Tensor:
-    """e_y - e_k, (n, K, K)."""
-    unit = torch.eye(network.outputs, dtype=torch.float64)
-    return unit[y][:, None] - unit[None]
-
-
-def _interval_lead(enclosure: Enclosure, rows: Tensor) -> Tensor:
-    """Lower bounds of z_y - z_k from the interval before the last segment (or of the output)."""
-    last = enclosure.network.nodes[-1]
-    if not isinstance(last.operation, Segment):
-        centre, radius = (end.flatten(1)[:, :, None] for end in centred(*enclosure.values[-1]))
-        lowest = (rows @ centre - rows.abs() @ radius)[:, :, 0]
-        return outwards(lowest, lowest, rows.shape[2])[0]
-    segment = last.operation
-    coefficients = segment.adjoint(rows.flatten(0, 1)).reshape(*rows.shape[:2], -1)
-    centre, radius = (end.flatten(1)[:, :, None] for end in centred(*enclosure.values[last.inputs[0]]))
-    sizes = enclosure.magnitudes[len(enclosure.values) - 1].flatten(1)[:, :, None]
-    slack = (2 * gamma(segment) + sums(coefficients.shape[2] + rows.shape[2])) * (rows.abs() @ sizes)
-    lowest = rows @ segment.offset.flatten()[:, None] + coefficients @ centre - coefficients.abs() @ radius - slack
-    return outwards(lowest[:, :, 0], lowest[:, :, 0])[0]
 
 
 def _is_affine(enclosure: Enclosure) -> Tensor:

@@ -42,6 +42,7 @@ def pulled_back_interval(enclosure: Enclosure, coefficients: dict[int, Tensor]) 
     for at in range(max(pending), 0, -1):
         if at not in pending:
             continue
+        enclosure.work.tell(f"differentiating {nodes[at].name}")
         node, (centre, radius) = nodes[at], pending.pop(at)
         operation = node.operation
         if isinstance(operation, Segment):

@@ -12,23 +12,22 @@ from torch import Tensor
 
 from verification.certify.enclosure import Enclosure
 from verification.certify.relaxation import Functionals, Relaxation
+from verification.certify.rivals import Rivals
 from verification.certify.rounding import sums
 
 
-def direct_cap(relaxation: Relaxation, enclosure: Enclosure, y: Tensor, lead: Tensor) -> Tensor:
+def direct_cap(relaxation: Relaxation, enclosure: Enclosure, rivals: Rivals, lead: Tensor) -> Tensor:
     """Upper bound of the robust cross-entropy, (n,), nats; +inf where it would overflow.
 
     Args:
         relaxation: of the network.
         enclosure: the hidden units' intervals.
-        y: labels, (n,).
+        rivals: the labels, and the classes whose m_k are bounded by relaxation, too.
         lead: lower bounds of z_y - z_k, (n, K), 0 at k = y.
     """
-    classes = lead.shape[1]
-    unit = torch.eye(classes, dtype=torch.float64)
-    rivals = unit[None] - unit[y][:, None]  # rows e_k - e_y
-    output = len(enclosure.values) - 1
-    low = relaxation.minimum(enclosure, output, Functionals(rivals)).scatter(1, y[:, None], 0.0)
+    classes, output = lead.shape[1], len(enclosure.values) - 1
+    relaxed = relaxation.lead(enclosure, -rivals.rows)
+    low = (-rivals.high).scatter(1, rivals.classes, relaxed).scatter(1, rivals.y[:, None], 0.0)
     high = -lead
     top = high.amax(dim=1, keepdim=True)  # >= 0; exp(m - top) does not overflow
     low = torch.minimum(low, high)
@@ -39,7 +38,9 @@ def direct_cap(relaxation: Relaxation, enclosure: Enclosure, y: Tensor, lead: Te
     # exp is off by a unit or two, and by u times its exponent, whose size times exp is at most 1; then two products.
     error = sums(8) * (at_high + slope * torch.maximum(low.abs(), high.abs()) + 1)
     intercept = ends.amax(dim=0) + error
-    whole = -relaxation.minimum(enclosure, output, Functionals((-slope[:, :, None] * rivals).sum(1, keepdim=True)))
+    others = slope.scatter(1, rivals.y[:, None], 0.0)
+    weights = (-others).scatter(1, rivals.y[:, None], others.sum(1, keepdim=True))
+    whole = -relaxation.minimum(enclosure, output, Functionals(weights[:, None]))
     # The weights of the label's logit are summed, which may round: by at most the sum of the weights a unit each.
     largest = enclosure.largest(output).amax(dim=1)
     total = whole[:, 0] + intercept.sum(dim=1)

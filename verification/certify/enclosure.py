@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from bounds.budget import COMFORTABLE
 from bounds.errors import InputError
 from bounds.network import Segment, TracedNetwork
 from bounds.network.nodes import Add, Concatenate, Input
@@ -15,7 +17,9 @@ from bounds.network.nonlinear import Activation, Nonlinear
 from bounds.network.obstacles import why_not_bounded
 from verification.attack_set import AttackSet
 from verification.certify import lines, max_pool
+from verification.certify.costs import Costs
 from verification.certify.rounding import absolute, centred, gamma, magnitude, outwards, sums
+from verification.certify.work import Work
 
 Interval = tuple[Tensor, Tensor]
 
@@ -31,6 +35,7 @@ class Enclosure:
         values: per node, the interval of its output, (n, *shape).
         parts: per (node, part) of a nonlinearity, the interval of that part's input.
         magnitudes: per segment, the largest sums of absolute terms in it (rounding.magnitude).
+        work: what passes through the network may hold, and whom they tell.
     """
 
     network: TracedNetwork
@@ -39,11 +44,34 @@ class Enclosure:
     values: list[Interval] = field(default_factory=list)
     parts: dict[tuple[int, int], Interval] = field(default_factory=dict)
     magnitudes: dict[int, Tensor] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
+
+    @property
+    def widest(self) -> int:
+        """Units of the widest node."""
+        return max(map(math.prod, self.network.shapes))
+
+    def rows_at_once(self, width: int) -> int:
+        """How many functions with that many coefficients per sample to hold at a time."""
+        return self.work.rows(len(self.x), width)
+
+    def by_rows(self, rows: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `work` makes, (n, rows), of functions of a node's value, as many at a time as may be held.
+
+        Args:
+            rows: their coefficients, (n or 1, rows, *shape).
+            work: from some of the rows to their results; pulls them back through the network.
+        """
+        return torch.cat([work(part) for part in rows.split(self.rows_at_once(self.widest), dim=1)], dim=1)
 
     def largest(self, node: int) -> Tensor:
         """Upper bounds of |value| of a node, flattened: (n, units)."""
         low, high = self.values[node]
         return torch.maximum(low.abs(), high.abs()).flatten(1)
+
+    def at_x(self) -> Enclosure:
+        """The enclosure of the inputs alone, without perturbation."""
+        return enclose(self.network, self.x, AttackSet(self.attack_set.norm, 0.0), work=self.work)
 
     def subset(self, samples: Tensor) -> Enclosure:
         """The enclosure of some of the samples, by position or mask."""
@@ -54,6 +82,7 @@ class Enclosure:
             [(low[samples], high[samples]) for low, high in self.values],
             {key: (low[samples], high[samples]) for key, (low, high) in self.parts.items()},
             {node: sizes[samples] for node, sizes in self.magnitudes.items()},
+            self.work,
         )
 
 
@@ -72,7 +101,13 @@ def refuse_opaque(network: TracedNetwork) -> None:
         raise InputError(f"certificates are not available: {why_not}")
 
 
-def enclose(network: TracedNetwork, x: Tensor, attack_set: AttackSet, tighten: Tighten | None = None) -> Enclosure:
+def enclose(
+    network: TracedNetwork,
+    x: Tensor,
+    attack_set: AttackSet,
+    tighten: Tighten | None = None,
+    work: Work | None = None,
+) -> Enclosure:
     """Interval propagation through the network, in the order of execution.
 
     Args:
@@ -80,6 +115,7 @@ def enclose(network: TracedNetwork, x: Tensor, attack_set: AttackSet, tighten: T
         x: inputs, (n, *input_shape), input units.
         attack_set: the perturbations.
         tighten: called at every node that a nonlinearity reads, for a better interval than the propagated one.
+        work: what passes through the network may hold, and whom they tell.
 
     Raises:
         InputError: if the network has an opaque layer, or an input lies outside the box.
@@ -87,14 +123,23 @@ def enclose(network: TracedNetwork, x: Tensor, attack_set: AttackSet, tighten: T
     refuse_opaque(network)
     x = x.double()
     read = {node.inputs[0] for node in network.nodes if isinstance(node.operation, Nonlinear)}
-    found = Enclosure(network, attack_set, x)
+    found = Enclosure(network, attack_set, x, work=work or Work())
     for position, node in enumerate(network.nodes):
+        found.work.tell(f"enclosing {node.name}")
         interval = _image(found, position)
         found.values.append(interval)
         if tighten is not None and position in read and not isinstance(node.operation, Input):
             low, high = tighten(found, position)
             found.values[position] = (torch.maximum(interval[0], low), torch.minimum(interval[1], high))
     return found
+
+
+def outputs_at(network: TracedNetwork, x: Tensor) -> Interval:
+    """The interval of the outputs at some inputs, without perturbation, a few samples at a time; (n, K) each."""
+    at_once = max(1, COMFORTABLE // (2 * Costs(network).state))
+    parts = [enclose(network, inputs, AttackSet("linf", 0.0)).values[-1] for inputs in x.split(at_once)]
+    low, high = zip(*parts, strict=True)
+    return torch.cat(low), torch.cat(high)
 
 
 def _image(found: Enclosure, position: int) -> Interval:

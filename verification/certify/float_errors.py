@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bounds.budget import COMFORTABLE
 from bounds.network import TracedNetwork
 from bounds.network.nonlinear import Activation, Nonlinear
 from verification.attack_set import AttackSet
-from verification.certify.enclosure import Enclosure, enclose
+from verification.certify.costs import Costs
+from verification.certify.enclosure import Enclosure, enclose, outputs_at
 from verification.certify.jacobian_range import jacobian_interval
+from verification.certify.matrices import unit_vectors
 from verification.certify.relaxation import PIECEWISE_LINEAR
 from verification.certify.rounding import sums
 
@@ -29,9 +32,8 @@ def loss_allowance(network: TracedNetwork, x: Tensor) -> Tensor:
     Returns:
         Side: upper bound.
     """
-    logits = enclose(network, x, AttackSet("linf", 0.0))
-    low, high = logits.values[-1]
-    largest = logits.largest(len(logits.values) - 1).amax(dim=1)
+    low, high = outputs_at(network, x)
+    largest = torch.maximum(low.abs(), high.abs()).amax(dim=1)
     return 2 * (high - low).amax(dim=1) + sums(network.outputs + 10) * (1 + 2 * largest)
 
 
@@ -49,17 +51,20 @@ def slope_allowance(network: TracedNetwork, x: Tensor) -> Tensor:
     Returns:
         Side: upper bound.
     """
-    return torch.cat([_slope_allowance(network, part) for part in x.split(CHUNK)])
+    at_once = max(1, min(CHUNK, COMFORTABLE // (2 * Costs(network).state)))
+    return torch.cat([_slope_allowance(network, part) for part in x.split(at_once)])
 
 
 def _slope_allowance(network: TracedNetwork, x: Tensor) -> Tensor:
     enclosure = enclose(network, x, AttackSet("linf", 0.0))
     _at_kinks_to_the_left(enclosure)
-    unit = torch.eye(network.outputs, dtype=torch.float64).expand(len(x), -1, -1)
-    low, high = (end.flatten(1) for end in jacobian_interval(enclosure, unit))
-    lost, size = (high - low).sum(dim=1), torch.maximum(low.abs(), high.abs()).sum(dim=1)
+    lost, size = torch.zeros(2, len(x), dtype=torch.float64).unbind()
+    for classes in torch.arange(network.outputs).split(enclosure.rows_at_once(enclosure.widest)):
+        rows = unit_vectors(classes, network.outputs).expand(len(x), -1, -1)
+        low, high = (end.flatten(1) for end in jacobian_interval(enclosure, rows))
+        lost, size = lost + (high - low).sum(dim=1), size + torch.maximum(low.abs(), high.abs()).sum(dim=1)
     logits_lost = (enclosure.values[-1][1] - enclosure.values[-1][0]).amax(dim=1)
-    return 2 * lost + (2 * sums(low.shape[1]) + 2 * logits_lost) * size
+    return 2 * lost + (2 * sums(network.outputs * x[0].numel()) + 2 * logits_lost) * size
 
 
 def _at_kinks_to_the_left(enclosure: Enclosure) -> None:

@@ -9,6 +9,7 @@ Interval: the rows J_k - J_y are multiplied backwards through the network in int
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +19,14 @@ from bounds.measure import row_norms
 from bounds.network import Segment, TracedNetwork
 from verification.attack_set import AttackSet
 from verification.certify.derivative_interval import pulled_back_interval, support_of_interval
-from verification.certify.enclosure import Enclosure, Interval, enclose
+from verification.certify.enclosure import Enclosure, Interval
 from verification.certify.lines import derivative_range
+from verification.certify.matrices import unit_vectors
+from verification.certify.rivals import all_classes, margin_rows
 from verification.certify.rounding import absolute, centred, gamma, outwards, sums
 from verification.certify.tangents import Linearised, Slopes, Tangents, moves, tangents
 
-ROWS = 128  # units whose derivatives are held at a time
+CHANGES = ("jacobian interval", "jacobian relaxation")
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,10 @@ class JacobianRange:
     spectral: Tensor
 
 
-def changes(enclosure: Enclosure, y: Tensor) -> dict[str, Tensor]:
-    """How much z_k - z_y can increase over the attack set, for every class k (theory L2.3).
+def changes(
+    enclosure: Enclosure, y: Tensor, classes: Tensor | None = None, routes: Collection[str] = CHANGES
+) -> dict[str, Tensor]:
+    """How much z_k - z_y can increase over the attack set (theory L2.3).
 
     "jacobian interval" bounds (J_k - J_y)(xi) delta for all xi and delta of the set; the "jacobian relaxation", our
     derivation, does so with the slopes that finite differences can have.
@@ -50,9 +55,11 @@ def changes(enclosure: Enclosure, y: Tensor) -> dict[str, Tensor]:
     Args:
         enclosure: intervals of a network without opaque layers.
         y: labels, (n,).
+        classes: k, (n, R); all of them by default.
+        routes: which of the two.
 
     Returns:
-        Route to upper bounds, (n, K), float64, logits, rounded upwards; 0 at k = y.
+        Route to upper bounds, (n, R), float64, logits, rounded upwards; 0 at k = y.
 
     >>> from bounds.network import trace
     >>> from verification.certify.enclosure import enclose
@@ -63,14 +70,31 @@ def changes(enclosure: Enclosure, y: Tensor) -> dict[str, Tensor]:
     >>> {route: [round(value, 9) for value in bound[0].tolist()] for route, bound in bounds.items()}
     {'jacobian interval': [0.0, 2.5], 'jacobian relaxation': [0.0, 2.5]}
     """
-    attack_set, x, rows = enclosure.attack_set, enclosure.x, margin_rows(enclosure.network, y)
-    at_x = enclose(enclosure.network, x, AttackSet(attack_set.norm, 0.0))
-    differences = tangents(enclosure, attack_set, moves(enclosure, at_x), _slopes(enclosure))
-    bounds = {
-        "jacobian interval": support_of_interval(attack_set, x, *jacobian_interval(enclosure, rows)),
-        "jacobian relaxation": differences.largest(rows),
-    }
-    return {route: finished(bound).scatter(1, y[:, None], 0.0) for route, bound in bounds.items()}
+    classes = all_classes(enclosure) if classes is None else classes
+    rows, bounds = margin_rows(y, classes, enclosure.network.outputs), {}
+    if "jacobian interval" in routes:
+        bounds["jacobian interval"] = growth_by_interval(enclosure, rows)
+    if "jacobian relaxation" in routes:
+        differences = tangents(enclosure, enclosure.attack_set, moves(enclosure, enclosure.at_x()), _slopes(enclosure))
+        bounds["jacobian relaxation"] = differences.largest(rows)
+    return {route: finished(bound).masked_fill(classes == y[:, None], 0.0) for route, bound in bounds.items()}
+
+
+def growth_by_interval(enclosure: Enclosure, rows: Tensor) -> Tensor:
+    """How much functions of the logits can grow over the attack set if the Jacobian may be anything in its interval.
+
+    Args:
+        enclosure: intervals of a network without opaque layers.
+        rows: coefficients of the logits, (n, rows, K).
+
+    Returns:
+        Upper bounds, (n, rows).
+    """
+
+    def growth(part: Tensor) -> Tensor:
+        return support_of_interval(enclosure.attack_set, enclosure.x, *jacobian_interval(enclosure, part))
+
+    return enclosure.by_rows(rows, growth)
 
 
 def jacobian_range(enclosure: Enclosure, y: Tensor) -> JacobianRange:
@@ -94,7 +118,7 @@ def jacobian_range(enclosure: Enclosure, y: Tensor) -> JacobianRange:
     """
     network, x, last = enclosure.network, enclosure.x, len(enclosure.network.nodes) - 1
     ball, euclidean = AttackSet(enclosure.attack_set.norm, 1.0), AttackSet("l2", 1.0)
-    rows = margin_rows(network, y)
+    rows = margin_rows(y, all_classes(enclosure), network.outputs)
     derivatives = _derivatives(enclosure, ball)
     by_interval = support_of_interval(ball, x, *jacobian_interval(enclosure, rows))
     margins = torch.minimum(finished(by_interval), finished(derivatives.largest(rows))).amax(1)
@@ -148,21 +172,15 @@ def mean_value_range(enclosure: Enclosure, node: int) -> Interval:
     ([-2.0, -0.5], [2.0, 0.5])
     """
     attack_set, x = enclosure.attack_set, enclosure.x
-    low, high = (end.flatten(1) for end in enclose(enclosure.network, x, AttackSet(attack_set.norm, 0.0)).values[node])
+    low, high = (end.flatten(1) for end in enclosure.at_x().values[node])
     shape, below, above = enclosure.values[node][0].shape[1:], [], []
-    for unit in torch.eye(low.shape[1], dtype=torch.float64).split(ROWS):
-        rows = unit.reshape(1, -1, *shape).expand(len(x), -1, *shape)
+    for units in torch.arange(low.shape[1]).split(enclosure.rows_at_once(enclosure.widest)):
+        rows = unit_vectors(units, low.shape[1]).reshape(1, -1, *shape).expand(len(x), -1, *shape)
         smallest, largest = pulled_back_interval(enclosure, {node: rows})
         above.append(finished(support_of_interval(attack_set, x, smallest, largest)))
         below.append(finished(support_of_interval(attack_set, x, -largest, -smallest)))
     low, high = outwards(low - torch.cat(below, 1), high + torch.cat(above, 1))
     return low.reshape(-1, *shape), high.reshape(-1, *shape)
-
-
-def margin_rows(network: TracedNetwork, y: Tensor) -> Tensor:
-    """The coefficients of z_k - z_y, (n, K, K)."""
-    unit = torch.eye(network.outputs, dtype=torch.float64)
-    return unit[None] - unit[y][:, None]
 
 
 def finished(bound: Tensor) -> Tensor:

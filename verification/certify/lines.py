@@ -160,8 +160,8 @@ def image(phi: Activation, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         largest = torch.where(inside, torch.maximum(largest, value), largest)
     # Twice: computed ends stand for exact ones, and these for what torch computes in between.
     return (
-        smallest - 2 * _error(phi, smallest.abs(), low, high),
-        largest + 2 * _error(phi, largest.abs(), low, high),
+        smallest - 2 * evaluation_error(phi, smallest.abs(), low, high),
+        largest + 2 * evaluation_error(phi, largest.abs(), low, high),
     )
 
 
@@ -251,7 +251,7 @@ def _or_constant(
     return torch.where(usable, slope, 0.0), torch.where(usable, intercept, floor)
 
 
-def _error(phi: Activation, size: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def evaluation_error(phi: Activation, size: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Bound of |computed - exact phi| where |phi| <= size, on an interval."""
     if phi.key == "relu":
         return torch.zeros_like(size)
@@ -296,7 +296,7 @@ def _kinked_lines(phi: Activation, low: Tensor, high: Tensor, free: Free | None)
     intercept = torch.maximum(*at_ends) + slack if convex else torch.minimum(*at_ends) - slack
     intercept = torch.where(crossing, intercept, 0.0)
 
-    error = _error(phi, size, low, high)
+    error = evaluation_error(phi, size, low, high)
     if convex:
         return Lines(through, -error, chord, intercept + error)
     return Lines(chord, intercept - error, through, error)
@@ -311,7 +311,7 @@ def _smooth_lines(phi: Activation, low: Tensor, high: Tensor, free: Free | None)
     chord = torch.minimum(torch.maximum(chord, smallest), largest)  # by the mean value theorem; saves tiny intervals
     t_below, t_above = (None, None) if free is None else free
     shape, size, width = _shape(phi), torch.maximum(low.abs(), high.abs()), high - low
-    error = _error(phi, torch.maximum(phi(low).abs(), phi(high).abs()), low, high)
+    error = evaluation_error(phi, torch.maximum(phi(low).abs(), phi(high).abs()), low, high)
 
     def slack(slope: Tensor) -> Tensor:
         s = slope.detach().abs()

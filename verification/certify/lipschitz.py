@@ -12,14 +12,21 @@ from bounds.errors import InputError
 from bounds.network import Segment, TracedNetwork
 from verification.attack_set import AttackSet
 from verification.certify.certificate import Certificate
-from verification.certify.enclosure import enclose
+from verification.certify.enclosure import Interval, outputs_at
+from verification.certify.rivals import rows_of
 from verification.certify.rounding import absolute, gamma, sums
+from verification.certify.work import Work
 
 TINY = 2.0**-500  # more than a norm can lose to squares that underflow
 
 
 def lipschitz_lead(
-    network: TracedNetwork, s_upper: Sequence[float], x: Tensor, y: Tensor, attack_set: AttackSet
+    network: TracedNetwork,
+    s_upper: Sequence[float],
+    x: Tensor,
+    y: Tensor,
+    attack_set: AttackSet,
+    logits: Interval | None = None,
 ) -> Certificate:
     """Certify z_y - z_k - eps_2·Π_{i<L} s_i rho_i·‖row_k(W_L) - row_y(W_L)‖_2 for every rival k.
 
@@ -36,6 +43,7 @@ def lipschitz_lead(
         x: inputs, (n, *shape).
         y: labels, (n,).
         attack_set: the perturbations; its box is not used.
+        logits: their interval at x, where it is known.
 
     Returns:
         Lower bounds of the leads; no cap.
@@ -61,17 +69,24 @@ def lipschitz_lead(
         rhos = [nonlinearity.rho for nonlinearity in network.architecture.nonlinearities]
         lipschitz = math.prod(s_upper[:-1]) * math.prod(rhos)
         reach, exponent = (attack_set.eps * widening * lipschitz if attack_set.eps > 0 else 0.0), 2.0
-    lost = reach * _apart(segments[-1], exponent)[y] * (1 + sums(2 * len(network.chain) + 8))
-    low, high = enclose(network, x, AttackSet(attack_set.norm, 0.0)).values[-1]
+    lost = reach * _apart(segments[-1], exponent, y) * (1 + sums(2 * len(network.chain) + 8))
+    low, high = outputs_at(network, x) if logits is None else logits
     lead = low.gather(1, y[:, None]) - high - lost
     lead = (lead - sums(4) * (low.abs() + high.abs() + lead.abs())).scatter(1, y[:, None], 0.0)
     return Certificate(lead, torch.full((len(x),), math.inf, dtype=torch.float64))
 
 
-def _apart(last: Segment, exponent: float) -> Tensor:
-    """‖row_k(W_L) - row_y(W_L)‖ of all pairs, (K, K), from above."""
-    rows = last.adjoint(torch.eye(last.d_out, dtype=torch.float64).reshape(-1, *last.out_shape)).flatten(1)
-    norms = torch.cdist(rows, rows, p=exponent, compute_mode="donot_use_mm_for_euclid_dist")
+def _apart(last: Segment, exponent: float, y: Tensor) -> Tensor:
+    """‖row_k(W_L) - row_y(W_L)‖ of the labels and all classes, (n, K), from above."""
+    labels, place = y.unique(return_inverse=True)
+    of_labels = rows_of(last, labels)
+    norms = torch.cat(
+        [
+            torch.cdist(of_labels, rows_of(last, classes), p=exponent, compute_mode="donot_use_mm_for_euclid_dist")
+            for classes in torch.arange(last.d_out).split(Work().rows(1, last.d_in))
+        ],
+        dim=1,
+    )
     ones = torch.ones(1, *last.in_shape, dtype=torch.float64)
     error = gamma(last) * absolute(last, ones).flatten()
-    return (norms + error[:, None] + error + TINY) * (1 + sums(last.d_in + 6))
+    return ((norms + error[labels][:, None] + error + TINY) * (1 + sums(last.d_in + 6)))[place]

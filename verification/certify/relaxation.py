@@ -11,7 +11,7 @@ matrices for the windows.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +19,18 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+from bounds.budget import COMFORTABLE
 from bounds.network import Segment, TracedNetwork
 from bounds.network.nodes import Add, Concatenate
 from bounds.network.nonlinear import Activation, MaxPool, Nonlinear
-from bounds.network.operators import Convolution, TransposedConvolution
 from verification.certify import max_pool
+from verification.certify.costs import Costs, fed_by, windows_that_fit
 from verification.certify.enclosure import Enclosure, Interval
 from verification.certify.lines import Lines, lines
+from verification.certify.matrices import sparse_matrix, unit_vectors
 from verification.certify.rounding import gamma, outwards, sums
+from verification.certify.work import Work
 
-ENTRIES = 2**22  # coefficients held at a time, 32 MiB of float64
 PIECEWISE_LINEAR = ("relu", "leaky_relu")
 
 # (node, part) of a nonlinearity, the units in question -> the lines around them.
@@ -71,42 +73,38 @@ class Block:
 
 
 class Relaxation:
-    """The relaxation of one network; holds the matrices of its convolutions.
+    """The relaxation of one network; holds the matrices of its convolutions, as far as they fit.
 
     Args:
         network: without opaque layers.
+        memory: bytes that the matrices may take; without its matrix a convolution is applied to all units at once.
     """
 
-    def __init__(self, network: TracedNetwork) -> None:
+    def __init__(self, network: TracedNetwork, memory: int = COMFORTABLE // 8) -> None:
         self.network = network
+        self.windowed = windows_that_fit(network, memory)
+        self.costs = Costs(network, self.windowed)
         self._matrices: dict[int, scipy.sparse.csr_matrix] = {}
         self._blocks: dict[int, list[Block]] = {}
 
     def tighten(self, enclosure: Enclosure, node: int) -> Interval:
         """The interval of a node's value by relaxation of everything before it."""
         low, high = (end.clone() for end in enclosure.values[node])
-        undecided = self._wanted(enclosure, node)
-        segment = self.network.nodes[node].operation
-        source = self.network.nodes[node].inputs[0]
-        for block in self._rows(node):
-            chosen = undecided[block.rows].nonzero()[:, 0]
-            if not len(chosen):
-                continue
-            for part in chosen.split(self._rows_at_once(enclosure, block.functionals)):
-                rows, functionals = block.rows[part], block.functionals
-                above_and_below = torch.cat([functionals.coefficients[:, part], -functionals.coefficients[:, part]], 1)
-                both = Functionals(above_and_below, functionals.units)
-                if isinstance(segment, Segment):
-                    offset = segment.offset.flatten()[rows]
-                    slack = 2 * gamma(segment) * enclosure.magnitudes[node].flatten(1)[:, rows]
-                    lowest = self.minimum(enclosure, source, both) - slack.repeat(1, 2)
-                    below, above = lowest[:, : len(rows)] + offset, offset - lowest[:, len(rows) :]
-                else:
-                    lowest = self.minimum(enclosure, node, both)
-                    below, above = lowest[:, : len(rows)], -lowest[:, len(rows) :]
-                below, above = outwards(below, above)
-                low.flatten(1)[:, rows] = torch.maximum(low.flatten(1)[:, rows], below)
-                high.flatten(1)[:, rows] = torch.minimum(high.flatten(1)[:, rows], above)
+        operation, source = self.network.nodes[node].operation, self.network.nodes[node].inputs[0]
+        for block in self._wanted_blocks(enclosure, node):
+            rows, coefficients = block.rows, block.functionals.coefficients
+            both = Functionals(torch.cat([coefficients, -coefficients], 1), block.functionals.units)
+            if isinstance(operation, Segment):
+                offset = operation.offset.flatten()[rows]
+                slack = 2 * gamma(operation) * enclosure.magnitudes[node].flatten(1)[:, rows]
+                lowest = self.minimum(enclosure, source, both) - slack.repeat(1, 2)
+                below, above = lowest[:, : len(rows)] + offset, offset - lowest[:, len(rows) :]
+            else:
+                lowest = self.minimum(enclosure, node, both)
+                below, above = lowest[:, : len(rows)], -lowest[:, len(rows) :]
+            below, above = outwards(below, above)
+            low.flatten(1)[:, rows] = torch.maximum(low.flatten(1)[:, rows], below)
+            high.flatten(1)[:, rows] = torch.minimum(high.flatten(1)[:, rows], above)
         return low, high
 
     def minimum(
@@ -136,9 +134,14 @@ class Relaxation:
         """
         return _Walk(self, enclosure, lines_of or best_lines, multipliers or {}).minimum(node, functionals)
 
+    def lead(self, enclosure: Enclosure, rows: Tensor) -> Tensor:
+        """`minimum` of functions of the logits, (n, rows, K), as many at a time as may be held."""
+        output = len(self.network.nodes) - 1
+        return enclosure.by_rows(rows, lambda part: self.minimum(enclosure, output, Functionals(part)))
+
     def slack_of_lines(self, enclosure: Enclosure, node: int, functionals: Functionals) -> dict[Key, Tensor]:
         """What the line above each unit adds to `minimum`, nonpositive, (n, rows, units) per (node, part)."""
-        walk = _Walk(self, enclosure, best_lines, {})
+        walk = _Walk(self, enclosure, best_lines, {}, keep_costs=True)
         walk.minimum(node, functionals)
         return {key: negative * above for key, (negative, above) in walk.costs.items()}
 
@@ -147,11 +150,7 @@ class Relaxation:
         if node not in self._matrices:
             segment = self.network.nodes[node].operation
             assert isinstance(segment, Segment)
-            parts = [
-                scipy.sparse.csr_matrix(segment.adjoint(unit.reshape(-1, *segment.out_shape)).flatten(1).numpy())
-                for unit in torch.eye(segment.d_out, dtype=torch.float64).split(max(1, ENTRIES // segment.d_in))
-            ]
-            self._matrices[node] = scipy.sparse.vstack(parts, format="csr")
+            self._matrices[node] = sparse_matrix(segment, Work().entries)
         return self._matrices[node]
 
     def _wanted(self, enclosure: Enclosure, node: int) -> Tensor:
@@ -164,44 +163,48 @@ class Relaxation:
                 return torch.ones(low.shape[1], dtype=torch.bool)
         return ((low < 0) & (high > 0)).any(dim=0)
 
-    def _rows_at_once(self, enclosure: Enclosure, functionals: Functionals) -> int:
-        widest = functionals.coefficients.shape[2]
-        if functionals.units is None:
-            widest = max(enclosure.largest(node).shape[1] for node in range(len(enclosure.values)))
-        return max(1, ENTRIES // (2 * len(enclosure.x) * widest))
+    def _wanted_blocks(self, enclosure: Enclosure, node: int) -> Iterator[Block]:
+        """The rows of a node whose intervals matter, a few at a time; identity rows if it is no segment."""
+        wanted, at_once = self._wanted(enclosure, node), enclosure.rows_at_once(2 * self.costs.width(node))
+        if fed_by(self.network, node) in self.windowed:
+            for block in self._windows(node):
+                chosen = wanted[block.rows].nonzero()[:, 0]
+                coefficients, units = block.functionals.coefficients, block.functionals.units
+                for part in chosen.split(at_once) if len(chosen) else ():
+                    yield Block(block.rows[part], Functionals(coefficients[:, part], units))
+            return
+        operation, chosen = self.network.nodes[node].operation, wanted.nonzero()[:, 0]
+        for rows in chosen.split(at_once) if len(chosen) else ():
+            vectors = unit_vectors(rows, len(wanted))
+            if isinstance(operation, Segment):
+                vectors = operation.adjoint(vectors.reshape(-1, *operation.out_shape)).flatten(1)
+            yield Block(rows, Functionals(vectors[None]))
 
-    def _rows(self, node: int) -> list[Block]:
-        """The rows of a node: of its matrix if it is a segment, else of the identity."""
+    def _windows(self, node: int) -> list[Block]:
+        """The rows of a segment's matrix, or of a sum, in the groups of the first segment that it adds up."""
         if node not in self._blocks:
-            operation = self.network.nodes[node].operation
-            if isinstance(operation, Segment) and _is_local(operation):
-                self._blocks[node] = _blocks(self.matrix(node))
-            elif isinstance(operation, Segment):
-                unit = torch.eye(operation.d_out, dtype=torch.float64).reshape(-1, *operation.out_shape)
-                whole = Functionals(operation.adjoint(unit).flatten(1)[None])
-                self._blocks[node] = [Block(torch.arange(operation.d_out), whole)]
-            else:
-                self._blocks[node] = self._identity(node)
+            fed = fed_by(self.network, node)
+            assert fed is not None
+            blocks = _blocks(self.matrix(node)) if fed == node else [_identity(block) for block in self._windows(fed)]
+            self._blocks[node] = blocks
         return self._blocks[node]
-
-    def _identity(self, node: int) -> list[Block]:
-        """Identity rows of a join, in the groups of the first segment that feeds it."""
-        segments = [s for s in self.network.nodes[node].inputs if isinstance(self.network.nodes[s].operation, Segment)]
-        size = torch.Size(_out_shape(self.network, node)).numel()
-        groups = [block.rows for block in self._rows(segments[0])] if segments else [torch.arange(size)]
-        if sum(map(len, groups)) != size:  # a concatenation
-            groups = [torch.arange(size)]
-        return [Block(rows, Functionals(torch.eye(len(rows), dtype=torch.float64)[None], rows)) for rows in groups]
 
 
 class _Walk:
     """One backward pass: the functionals that wait at each node, and the sums collected so far."""
 
     def __init__(
-        self, relaxation: Relaxation, enclosure: Enclosure, lines_of: LinesOf, multipliers: Mapping[Key, Tensor]
+        self,
+        relaxation: Relaxation,
+        enclosure: Enclosure,
+        lines_of: LinesOf,
+        multipliers: Mapping[Key, Tensor],
+        *,
+        keep_costs: bool = False,
     ) -> None:
         self.relaxation, self.enclosure = relaxation, enclosure
         self.lines_of, self.multipliers = lines_of, multipliers
+        self.keep_costs = keep_costs
         self.costs: dict[Key, tuple[Tensor, Tensor]] = {}
         self.nodes = relaxation.network.nodes
         self.waiting: dict[int, Functionals] = {}
@@ -212,6 +215,7 @@ class _Walk:
         self.waiting[node] = functionals
         for position in range(node, 0, -1):
             if position in self.waiting:
+                self.enclosure.work.tell(f"relaxing {self.nodes[position].name}")
                 self._step(position, self.waiting.pop(position))
         return self._at_the_input(self.waiting.pop(0))
 
@@ -249,7 +253,7 @@ class _Walk:
         sizes = _chosen(self.enclosure.magnitudes[position].flatten(1), units)
         offset = _chosen(segment.offset.flatten()[None], units)
         self.constant = self.constant + _paired(coefficients, offset)
-        if units is None or not _is_local(segment) or 2 * len(units) > segment.d_out:
+        if units is None or position not in self.relaxation.windowed or 2 * len(units) > segment.d_out:
             whole = functionals.spread(segment.d_out)
             flat = segment.adjoint(whole.flatten(0, 1).reshape(-1, *segment.out_shape)).reshape(*whole.shape[:2], -1)
             self._allow(coefficients.shape[2], coefficients, sizes, gamma(segment))
@@ -275,7 +279,8 @@ class _Walk:
         with torch.no_grad():
             sizes = (below_slope.abs() + above_slope.abs()) * inputs + below.abs() + above.abs()
         self._allow(coefficients.shape[2], coefficients, sizes)
-        self.costs[key] = (negative, above)
+        if self.keep_costs:
+            self.costs[key] = (negative, above)
         pulled = positive * below_slope + negative * above_slope
         if key in self.multipliers:
             pulled = pulled - self.multipliers[key]
@@ -295,12 +300,12 @@ class _Walk:
         return Functionals(coefficients.flatten(2))
 
     def _through_concatenation(self, position: int, join: Concatenate, functionals: Functionals) -> None:
-        shape = _out_shape(self.relaxation.network, position)
+        shape = self.relaxation.network.shapes[position]
         whole = functionals.spread(torch.Size(shape).numel())
         whole = whole.reshape(*whole.shape[:2], *shape)
         inputs = self.nodes[position].inputs
         axis = join.axis if join.axis > 0 else join.axis + len(shape) + 1
-        widths = [_out_shape(self.relaxation.network, source)[axis - 1] for source in inputs]
+        widths = [self.relaxation.network.shapes[source][axis - 1] for source in inputs]
         for source, part in zip(inputs, whole.split(widths, dim=axis + 1), strict=True):
             self._arrive(source, Functionals(part.flatten(2)))
 
@@ -355,21 +360,8 @@ def _paired(coefficients: Tensor, values: Tensor) -> Tensor:
     return (coefficients @ values[:, :, None])[:, :, 0]
 
 
-def _out_shape(network: TracedNetwork, node: int) -> Sequence[int]:
-    """Shape of a node's value without the batch."""
-    operation = network.nodes[node].operation
-    if isinstance(operation, Segment | Nonlinear):
-        return operation.out_shape
-    shapes = [_out_shape(network, source) for source in network.nodes[node].inputs]
-    if not shapes:
-        return network.input_shape
-    empty = [torch.zeros(1, *shape) for shape in shapes]
-    assert isinstance(operation, Add | Concatenate)
-    return tuple(operation(*empty).shape[1:])
-
-
-def _is_local(segment: Segment) -> bool:
-    return any(isinstance(operation, Convolution | TransposedConvolution) for operation in segment.operations)
+def _identity(block: Block) -> Block:
+    return Block(block.rows, Functionals(torch.eye(len(block.rows), dtype=torch.float64)[None], block.rows))
 
 
 def _blocks(matrix: scipy.sparse.csr_matrix) -> list[Block]:

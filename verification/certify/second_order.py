@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -33,18 +34,18 @@ from bounds.errors import InputError
 from bounds.network import Segment, TracedNetwork
 from bounds.network.nonlinear import Activation, Nonlinear
 from bounds.network.obstacles import why_not_bounded
-from verification.attack_set import AttackSet
 from verification.certify.certificate import loss_of_lead
-from verification.certify.derivative_interval import reach, support_of_interval
-from verification.certify.enclosure import Enclosure, enclose
+from verification.certify.derivative_interval import reach
+from verification.certify.enclosure import Enclosure
 from verification.certify.jacobian_range import (
     finished,
+    growth_by_interval,
     jacobian_interval,
     largest_norm,
-    margin_rows,
     spectral_norm,
 )
 from verification.certify.lines import curvature, derivative_range
+from verification.certify.rivals import all_classes, margin_rows
 from verification.certify.rounding import UNDERFLOW, centred, sums
 from verification.certify.tangents import Tangents, moves, tangents
 
@@ -83,6 +84,8 @@ def second_order(enclosure: Enclosure, y: Tensor, s_upper: Sequence[float] | Non
         InputError: if the network is not smooth, or the number of norms is not its depth.
 
     >>> from bounds.network import trace
+    >>> from verification.attack_set import AttackSet
+    >>> from verification.certify.enclosure import enclose
     >>> model = torch.nn.Linear(1, 2, bias=False)
     >>> model.weight.data = torch.tensor([[0.0], [1.0]])
     >>> x = torch.zeros(1, 1)
@@ -94,8 +97,8 @@ def second_order(enclosure: Enclosure, y: Tensor, s_upper: Sequence[float] | Non
     why_not = why_not_second_order(network)
     if why_not is not None:
         raise InputError(f"no second-order bound: {why_not}")
-    at_x = enclose(network, enclosure.x, AttackSet(enclosure.attack_set.norm, 0.0))
-    rivals = margin_rows(network, y)
+    at_x = enclosure.at_x()
+    rivals = margin_rows(y, all_classes(enclosure), classes)
     mean, off = _mean_row(at_x, y)
     rows = torch.cat([rivals, -rivals, mean], dim=1)
     growths = [_differences(enclosure, at_x).largest(rows)]
@@ -149,7 +152,8 @@ def _differences(enclosure: Enclosure, at_x: Enclosure) -> Tangents:
 
 def _growth_by_norms(enclosure: Enclosure, at_x: Enclosure, rows: Tensor, s_upper: Sequence[float]) -> Tensor:
     """First order at x and the remainder ‖a‖_2 Lambda r_2^2 / 2 for the rows a, whose norms are at most sqrt(2)."""
-    first_order = support_of_interval(enclosure.attack_set, enclosure.x, *jacobian_interval(at_x, rows))
+    at_x = replace(at_x, attack_set=enclosure.attack_set)  # intervals at x, directions of the set
+    first_order = growth_by_interval(at_x, rows)
     remainder = ROOT_TWO / 2 * jacobian_lipschitz(enclosure, s_upper) * _radius(enclosure).square()
     return (first_order + remainder[:, None]) * (1 + sums(6))
 
@@ -168,6 +172,8 @@ def jacobian_lipschitz(enclosure: Enclosure, s_upper: Sequence[float]) -> Tensor
         InputError: if the number of norms is not the depth, or the network is not a chain.
 
     >>> from bounds.network import trace
+    >>> from verification.attack_set import AttackSet
+    >>> from verification.certify.enclosure import enclose
     >>> model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Tanh(), torch.nn.Linear(1, 2))
     >>> x = torch.zeros(1, 1)
     >>> everywhere = enclose(trace(model, x), x, AttackSet("l2", 1e3))

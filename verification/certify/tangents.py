@@ -26,7 +26,8 @@ the bounds above; products with `mid` and sums at joins are charged likewise. Al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -38,6 +39,7 @@ from bounds.network.nonlinear import Activation, MaxPool, Nonlinear
 from verification.attack_set import AttackSet
 from verification.certify.derivative_interval import pulled_back_interval, reach, split, support_of_interval
 from verification.certify.enclosure import Enclosure, Interval
+from verification.certify.matrices import unit_vectors
 from verification.certify.max_pool import rivals
 from verification.certify.rounding import UNDERFLOW, absolute, gamma, sums
 
@@ -97,13 +99,26 @@ class Tangents:
 
     def largest(self, rows: Tensor) -> Tensor:
         """Upper bounds of <rows, t> for the tangents t of the output; (n, rows)."""
-        return torch.stack([self._support(found) for found in self.linearised(len(self.sizes) - 1, rows)]).amin(0)
+
+        def largest(part: Tensor) -> Tensor:
+            return torch.stack([self._support(found) for found in self.linearised(len(self.sizes) - 1, part)]).amin(0)
+
+        return self.enclosure.by_rows(rows, largest)
 
     def range(self, position: int, a: Tensor) -> Tensor:
         """Upper bounds of |<a, t>| at a node, without cuts; (n, rows)."""
         (up,) = self.linearised(position, a, cuts=False)
         down = Linearised(-up.high, -up.low, up.remainder)
         return torch.maximum(self._support(up), self._support(down))
+
+    def ranges(self, position: int, shape: Sequence[int]) -> Tensor:
+        """Upper bounds of |t| at a node of that shape, unit by unit: (n, *shape)."""
+        size, n = math.prod(shape), len(self.enclosure.x)
+        parts = []
+        for units in torch.arange(size).split(self.enclosure.rows_at_once(self.enclosure.widest)):
+            vectors = unit_vectors(units, size).reshape(1, -1, *shape)
+            parts.append(self.range(position, vectors.expand(n, *vectors.shape[1:])))
+        return torch.cat(parts, dim=1).reshape(n, *shape)
 
     def _support(self, found: Linearised) -> Tensor:
         support = support_of_interval(self.directions, self.enclosure.x, found.low, found.high)
@@ -137,6 +152,7 @@ class Tangents:
         for at in range(position, 0, -1):
             if at not in pending:
                 continue
+            self.enclosure.work.tell(f"linearising {nodes[at].name}")
             operation, inputs = nodes[at].operation, nodes[at].inputs
             if isinstance(operation, Nonlinear) and cuts and not topmost:
                 yield Linearised(*pulled_back_interval(self.enclosure, pending), remainder)
@@ -177,9 +193,7 @@ def tangents(enclosure: Enclosure, directions: AttackSet, known: dict[int, Tenso
         if position in known:
             size = torch.minimum(size, known[position])
         elif isinstance(operation, Segment) and operation.d_out <= NARROW and node is not nodes[-1]:
-            unit = torch.eye(operation.d_out, dtype=torch.float64).reshape(1, -1, *operation.out_shape)
-            own = found.range(position, unit.expand(len(size), *unit.shape[1:]))
-            size = torch.minimum(size, own.reshape(size.shape))
+            size = torch.minimum(size, found.ranges(position, operation.out_shape))
         found.sizes.append(size)
     return found
 

@@ -21,6 +21,7 @@ from verification.certify.direct import direct_cap
 from verification.certify.enclosure import enclose
 from verification.certify.optimised import optimised_lead
 from verification.certify.relaxation import Functionals, Relaxation
+from verification.certify.rivals import Rivals
 
 DUAL = {"l2": 2, "linf": 1, "l1": np.inf}
 seeds = st.integers(0, 10**6)
@@ -251,6 +252,6 @@ def test_the_direct_bound_is_exact_for_two_classes_and_better_where_rivals_exclu
     x, y = torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0])
     relaxation, enclosure = relaxed(module, x, "linf", 1.0)
     leads = lead(module, x, y, "linf", 1.0)
-    cap = direct_cap(relaxation, enclosure, y, leads)
+    cap = direct_cap(relaxation, enclosure, Rivals.chosen(enclosure, y, 3), leads)
     truth = float(np.log(1 + np.exp(9.0) + np.exp(-9.0)))
     assert truth <= cap.item() <= truth + 1e-3 < loss_of_lead(leads).item() - 0.5
