@@ -39,6 +39,11 @@ class Operation:
         """Entries of the matrix that torch makes of one sample's input on the way, beside the output."""
         return 0
 
+    @property
+    def products(self) -> int:
+        """Multiply-adds of one application to one sample, from the shapes: what it costs."""
+        return math.prod(self.in_shape) + math.prod(self.out_shape)
+
     def __call__(self, z: Tensor) -> Tensor:
         """The map at z of shape (batch, *in_shape)."""
         return self.linear(z)
@@ -66,6 +71,11 @@ class Linear(Operation):
 
     weight: Tensor
 
+    @property
+    def products(self) -> int:
+        """One per input feature of every output entry."""
+        return math.prod(self.out_shape) * self.weight.shape[1]
+
     def _linear(self, z: Tensor) -> Tensor:
         return z @ self.weight.T
 
@@ -87,6 +97,11 @@ class Convolution(Operation):
     def columns(self) -> int:
         """One column of in channels × kernel entries per output position."""
         return self.in_shape[0] * math.prod(self.weight.shape[2:]) * math.prod(self.out_shape[1:])
+
+    @property
+    def products(self) -> int:
+        """One per tap of every output entry."""
+        return math.prod(self.out_shape) * self.weight[0].numel()
 
     def _linear(self, z: Tensor) -> Tensor:
         return self._convolve(z, transposed=False, output_padding=(0,) * len(self.stride))
@@ -130,6 +145,11 @@ class TransposedConvolution(Operation):
         """One column of out channels × kernel entries per input position."""
         return self.out_shape[0] * math.prod(self.weight.shape[2:]) * math.prod(self.in_shape[1:])
 
+    @property
+    def products(self) -> int:
+        """One per tap of every input entry."""
+        return math.prod(self.in_shape) * self.weight[0].numel()
+
     def _linear(self, z: Tensor) -> Tensor:
         return torch.convolution(
             z,
@@ -150,6 +170,11 @@ class Scale(Operation):
 
     factor: Tensor
 
+    @property
+    def products(self) -> int:
+        """One per entry."""
+        return math.prod(self.in_shape)
+
     def _linear(self, z: Tensor) -> Tensor:
         return z * self.factor
 
@@ -162,6 +187,11 @@ class Shift(Operation):
     """Sum with an offset that broadcasts to in_shape: the one operation that is not linear."""
 
     offset: Tensor
+
+    @property
+    def products(self) -> int:
+        """One per entry."""
+        return math.prod(self.in_shape)
 
     def __call__(self, z: Tensor) -> Tensor:
         """The shifted z."""
@@ -184,6 +214,11 @@ class AveragePool(Operation):
     ceil_mode: bool
     count_include_pad: bool
     divisor_override: int | None = None
+
+    @property
+    def products(self) -> int:
+        """One per entry of every window."""
+        return math.prod(self.out_shape) * math.prod(self.kernel_size)
 
     def _linear(self, z: Tensor) -> Tensor:
         arguments = (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
@@ -223,6 +258,11 @@ class Pad(Operation):
     amounts: Shape
     mode: str
 
+    @property
+    def products(self) -> int:
+        """One per output entry."""
+        return math.prod(self.out_shape)
+
     def _linear(self, z: Tensor) -> Tensor:
         return F.pad(z, self.amounts, self.mode)
 
@@ -232,6 +272,11 @@ class Reshape(Operation):
     """The same entries in the same order, in another shape."""
 
     new_shape: Shape
+
+    @property
+    def products(self) -> int:
+        """One per entry."""
+        return math.prod(self.in_shape)
 
     def _linear(self, z: Tensor) -> Tensor:
         return z.reshape(len(z), *self.new_shape)
@@ -249,6 +294,11 @@ class Rearrange(Operation):
     """
 
     index: Tensor
+
+    @property
+    def products(self) -> int:
+        """One per output entry."""
+        return math.prod(self.out_shape)
 
     def _linear(self, z: Tensor) -> Tensor:
         return F.pad(z.flatten(1), (1, 0))[:, self.index]

@@ -51,6 +51,11 @@ class Segment:
         """Dimension of the output."""
         return torch.Size(self.out_shape).numel()
 
+    @property
+    def products(self) -> int:
+        """Multiply-adds of one application to one sample."""
+        return sum(operation.products for operation in self.operations)
+
     def __call__(self, z: Tensor) -> Tensor:
         """W z + c for z of shape (batch, *in_shape)."""
         for operation in self.operations:

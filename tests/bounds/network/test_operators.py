@@ -238,3 +238,24 @@ def test_max_pool_overlap_counts_windows(size: int, stride: int, pad: int, dilat
     windows = F.unfold(ones, size, dilation, pad, stride)
     counts = F.fold(windows, (n, n), size, dilation, pad, stride)
     assert pool.overlap == int(counts.max())
+
+
+PRODUCTS: dict[str, tuple[Callable[[], nn.Module], Shape, int]] = {
+    # dense: 2 x 5 outputs of 3 features each, their bias, their flattening
+    "dense": (lambda: nn.Linear(3, 5), (2, 3), 10 * 3 + 10 + 10),
+    # 4 x 2 x 2 outputs with 3 x 3 taps in the one channel of their group, their flattening
+    "convolution": (lambda: nn.Conv2d(2, 4, 3, groups=2, bias=False), (2, 4, 4), 16 * 9 + 16),
+    # every one of the 2 x 3 x 3 inputs meets 3 x 2 x 2 taps; 3 x 4 x 4 outputs
+    "transposed": (lambda: nn.ConvTranspose2d(2, 3, 2, bias=False), (2, 3, 3), 18 * 12 + 48),
+    "batch-norm": (lambda: nn.BatchNorm1d(6), (6,), 6 + 6),
+    "average": (lambda: nn.AvgPool2d(2), (1, 4, 4), 4 * 4 + 4),
+    "padding": (lambda: nn.ZeroPad2d(1), (1, 2, 2), 16 + 16),
+    "copies": (lambda: Apply(lambda x: x.repeat(1, 3)), (2,), 6),
+    "sum": (lambda: Apply(lambda x: x.sum(1)), (3, 2), 6 + 2),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_are_counted_from_the_shapes(name: str) -> None:
+    make, shape, products = PRODUCTS[name]
+    assert single_segment(make(), shape)[1].products == products
