@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -38,10 +39,14 @@ def dense_norm(matrix: Tensor) -> TwoSided:
     return TwoSided(Lower(value * (1 - allowance), "dense SVD"), Upper(value * (1 + allowance), "dense SVD"))
 
 
-def deterministic_upper(segment: Segment) -> Upper:
+def deterministic_upper(segment: Segment, alive: Callable[[], None] = lambda: None) -> Upper:
     """Upper bound that cannot fail (theory L7.1); may be loose, and infinite where it would take too long.
 
     One convolution: its symbol. Anything else: the product over the primitive operations.
+
+    Args:
+        segment: the affine map; its offset plays no part.
+        alive: called now and then while this goes on.
 
     Example: reflect padding copies the second of three pixels.
         >>> bound = deterministic_upper(Segment("pad", (operators.Pad((1, 3), (1, 0), "reflect"),)))
@@ -49,12 +54,12 @@ def deterministic_upper(segment: Segment) -> Upper:
         1.414214
     """
     if segment.kernel is not None:
-        return Upper(outwards(kernel_upper(segment.kernel)), "symbol of the convolution (L7.1)")
-    bounds = [_operation_upper(operation) for operation in segment.operations]
+        return Upper(outwards(kernel_upper(segment.kernel, alive)), "symbol of the convolution (L7.1)")
+    bounds = [_operation_upper(operation, alive) for operation in segment.operations]
     return Upper(0.0 if 0.0 in bounds else outwards(math.prod(bounds)), "product over operations (L7.1)")
 
 
-def kernel_upper(kernel: Kernel) -> float:
+def kernel_upper(kernel: Kernel, alive: Callable[[], None] = lambda: None) -> float:
     """Upper bound of the norm of a zero-padded or circular convolution (theory L7.1).
 
     Exact for a circular one whose stride divides the input and that has as many outputs as positions. A torus
@@ -73,11 +78,11 @@ def kernel_upper(kernel: Kernel) -> float:
         repeats = math.prod(circular_multiplicity(size[i], kernel.stride[i], outputs[i]) for i in axes)
     if symbol_cost(weight, stride, grid, kernel.groups) > _SYMBOL_MULTIPLICATIONS:
         return math.inf
-    symbol = torus_norm(weight, stride, kernel.dilation, grid, kernel.groups) + symbol_rounding(weight, kernel.dilation)
-    return math.sqrt(repeats) * symbol
+    symbol = torus_norm(weight, stride, kernel.dilation, grid, kernel.groups, alive)
+    return math.sqrt(repeats) * (symbol + symbol_rounding(weight, kernel.dilation))
 
 
-def _operation_upper(operation: operators.Operation) -> float:
+def _operation_upper(operation: operators.Operation, alive: Callable[[], None]) -> float:
     match operation:
         case operators.Scale():
             return float(operation.factor.abs().max())
@@ -88,7 +93,7 @@ def _operation_upper(operation: operators.Operation) -> float:
         case operators.Convolution():
             alone = Segment("", (operation,))
             assert alone.kernel is not None
-            return kernel_upper(alone.kernel)
+            return kernel_upper(alone.kernel, alive)
         case operators.TransposedConvolution():  # the transpose of a convolution with the same weight
             kernel = Kernel(
                 operation.weight,
@@ -100,7 +105,7 @@ def _operation_upper(operation: operators.Operation) -> float:
                 operation.out_shape,
                 operation.in_shape,
             )
-            return kernel_upper(kernel)
+            return kernel_upper(kernel, alive)
         case _:
             return _nonnegative_upper(operation)
 

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bounds.budget import Budget
 from bounds.errors import InputError
+from bounds.measure.load import NUMBER
 from bounds.network.kernel import Kernel
 from bounds.network.operators import Linear, Reshape, Shift
 from bounds.network.segment import Segment
 from bounds.sides import Exact
 
-_CHUNK = 1 << 22  # numbers held at once
+_CHUNK = 1 << 22  # numbers held at once, at most
 SMALLEST, LARGEST = 1e-140, 1e140  # sizes of weights whose squares are ordinary numbers
 
 
@@ -55,7 +57,10 @@ class _Rows:
 
 
 def layer_norms(
-    segment: Segment, reference: Segment | None = None, progress: Callable[[int, int], None] | None = None
+    segment: Segment,
+    reference: Segment | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    memory: Budget | None = None,
 ) -> LayerNorms:
     """Norms of a segment, exact to rounding (float64), relative to a reference fixed without the data.
 
@@ -66,6 +71,7 @@ def layer_norms(
         segment: the layer (W, c).
         reference: (M, c_M), e.g. the layer at initialisation; None stands for zero.
         progress: called with (basis vectors done, total) while streaming.
+        memory: what streaming may take; a share of what is available if None.
 
     Raises:
         InputError: if the shapes of the reference differ, or the weights are so large or small that their squares
@@ -82,7 +88,7 @@ def layer_norms(
         segment.out_shape,
     ):
         raise InputError(f"{segment.name}: the reference maps other shapes")
-    rows = _dense_rows(segment, reference) or _kernel_rows(segment, reference) or _stream(segment, reference, progress)
+    rows = _read_off(segment, reference) or _stream(segment, reference, progress, memory)
     largest = float(rows.magnitudes.max())
     if not (largest == 0 or SMALLEST < largest < LARGEST):
         raise InputError(
@@ -119,8 +125,22 @@ def row_norms(segment: Segment) -> tuple[Tensor, Tensor]:
         >>> euclidean.tolist(), absolute.tolist()
         ([5.0, 1.0], [7.0, 1.0])
     """
-    rows = _dense_rows(segment, None) or _kernel_rows(segment, None) or _stream(segment, None, None)
+    rows = _read_off(segment, None) or _stream(segment, None)
     return rows.squares.sqrt(), rows.magnitudes
+
+
+def streamed(segment: Segment) -> bool:
+    """Whether the norms of a segment take the images of basis vectors, which may take long.
+
+    >>> from bounds.network.operators import Pad
+    >>> streamed(Segment("pad", (Pad((1, 3), (1, 0), "reflect"),)))
+    True
+    """
+    return _dense_weight(segment) is None and (segment.kernel is None or segment.kernel.padding_mode != "zeros")
+
+
+def _read_off(segment: Segment, reference: Segment | None) -> _Rows | None:
+    return _dense_rows(segment, reference) or _kernel_rows(segment, reference)
 
 
 def _dense_rows(segment: Segment, reference: Segment | None) -> _Rows | None:
@@ -186,12 +206,20 @@ def _offset_atoms(offset: Tensor, per_channel: bool, kernel: Kernel) -> float:
     return float(offset.abs().sum())
 
 
-def _stream(segment: Segment, reference: Segment | None, progress: Callable[[int, int], None] | None) -> _Rows:
+def _stream(
+    segment: Segment,
+    reference: Segment | None,
+    progress: Callable[[int, int], None] | None = None,
+    memory: Budget | None = None,
+) -> _Rows:
     by_columns = segment.d_in <= segment.d_out
     total = min(segment.d_in, segment.d_out)
     per_row = torch.zeros(3, segment.d_out, dtype=torch.float64)
     done = 0
-    for basis in _basis(total, max(1, _CHUNK // (segment.d_in + segment.d_out))):
+    each = 4 * (segment.d_in + segment.d_out) + 2 * max(operation.columns for operation in segment.operations)
+    at_most = max(1, _CHUNK // (segment.d_in + segment.d_out))
+    at_once = (memory or Budget.available()).pieces(NUMBER * each, at_most, f"a basis vector at {segment.name}")
+    for basis in _basis(total, at_once):
         image = _images(segment, basis, by_columns)
         moved = image if reference is None else image - _images(reference, basis, by_columns)
         sums = (image.square(), image.abs(), moved.square())
