@@ -62,12 +62,12 @@ class Obstacle:
 
     Attributes:
         kind: "join" (residual addition, concatenation, product), "opaque" (unknown module), "ends" (the chain does
-            not start and end with an affine layer).
+            not start and end with an affine layer), "untraced" (nothing is known of the layers).
         name: the thing, as a message shows it ("residual join after block2").
         remedy: what would make chain bounds apply.
     """
 
-    kind: Literal["join", "opaque", "ends"]
+    kind: Literal["join", "opaque", "ends", "untraced"]
     name: str
     remedy: str
 

@@ -141,10 +141,10 @@ def demo(
 
 def _robust(
     train: Data, test: Data, norm: str, eps: float, plain_ball: bool, samples: int, seed: int
-) -> Callable[[TracedNetwork, Sequence[float]], RobustMargins]:
+) -> Callable[[TracedNetwork, Sequence[float] | None], RobustMargins]:
     """Measures robust margins once the network is traced and its operator norms are certified."""
 
-    def measure(network: TracedNetwork, s_upper: Sequence[float]) -> RobustMargins:
+    def measure(network: TracedNetwork, s_upper: Sequence[float] | None) -> RobustMargins:
         from verification.verdicts import robust_measurement
 
         box = None if plain_ball else train.box

@@ -103,7 +103,7 @@ def _one(name: str, plan: Plan, training: Data, held_out: Data, report: Progress
 def _evaluated(name: str, network: nn.Module, training: Data, held_out: Data, report: Progress) -> dict[str, Any]:
     norm, eps = EVALUATED
 
-    def robust(traced: TracedNetwork, s_upper: Sequence[float]) -> RobustMargins:
+    def robust(traced: TracedNetwork, s_upper: Sequence[float] | None) -> RobustMargins:
         return robust_measurement(traced, training, held_out, traced, s_upper, norm, eps, seed=SEED)
 
     return evaluate(

@@ -65,21 +65,31 @@ def kernel_upper(kernel: Kernel, alive: Callable[[], None] = lambda: None) -> fl
     Exact for a circular one whose stride divides the input and that has as many outputs as positions. A torus
     read more than once repeats rows; a stride that does not divide the input is ignored.
     """
+    stride, grid, repeats = _torus(kernel)
+    if symbol_cost(kernel.weight, stride, grid, kernel.groups) > _SYMBOL_MULTIPLICATIONS:
+        return math.inf
+    symbol = torus_norm(kernel.weight, stride, kernel.dilation, grid, kernel.groups, alive)
+    return math.sqrt(repeats) * (symbol + symbol_rounding(kernel.weight, kernel.dilation))
+
+
+def symbol_work(kernel: Kernel) -> float:
+    """Multiplications that `kernel_upper` takes, roughly."""
+    stride, grid, _ = _torus(kernel)
+    work = symbol_cost(kernel.weight, stride, grid, kernel.groups)
+    return work if work <= _SYMBOL_MULTIPLICATIONS else 0.0
+
+
+def _torus(kernel: Kernel) -> tuple[list[int], list[int], int]:
+    """Stride and grid of the circular convolution that contains this one, and how often it repeats a row."""
     weight, axes = kernel.weight, range(len(kernel.stride))
     size, outputs = kernel.in_shape[1:], kernel.out_shape[1:]
     if kernel.padding_mode == "zeros":
         reach = [1 + (weight.shape[2 + i] - 1) * kernel.dilation[i] for i in axes]
         stride = list(kernel.stride)
-        grid = [zero_padded_grid(size[i], reach[i], stride[i], kernel.padding[i], outputs[i]) for i in axes]
-        repeats = 1
-    else:
-        stride = [kernel.stride[i] if size[i] % kernel.stride[i] == 0 else 1 for i in axes]
-        grid = [size[i] // stride[i] for i in axes]
-        repeats = math.prod(circular_multiplicity(size[i], kernel.stride[i], outputs[i]) for i in axes)
-    if symbol_cost(weight, stride, grid, kernel.groups) > _SYMBOL_MULTIPLICATIONS:
-        return math.inf
-    symbol = torus_norm(weight, stride, kernel.dilation, grid, kernel.groups, alive)
-    return math.sqrt(repeats) * (symbol + symbol_rounding(weight, kernel.dilation))
+        return stride, [zero_padded_grid(size[i], reach[i], stride[i], kernel.padding[i], outputs[i]) for i in axes], 1
+    stride = [kernel.stride[i] if size[i] % kernel.stride[i] == 0 else 1 for i in axes]
+    repeats = math.prod(circular_multiplicity(size[i], kernel.stride[i], outputs[i]) for i in axes)
+    return stride, [size[i] // stride[i] for i in axes], repeats
 
 
 def _operation_upper(operation: operators.Operation, alive: Callable[[], None]) -> float:

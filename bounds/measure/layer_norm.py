@@ -129,14 +129,16 @@ def row_norms(segment: Segment) -> tuple[Tensor, Tensor]:
     return rows.squares.sqrt(), rows.magnitudes
 
 
-def streamed(segment: Segment) -> bool:
-    """Whether the norms of a segment take the images of basis vectors, which may take long.
+def norms_work(segment: Segment) -> float:
+    """Multiply-adds that the norms of a segment take, roughly: many where basis vectors are streamed through it.
 
-    >>> from bounds.network.operators import Pad
-    >>> streamed(Segment("pad", (Pad((1, 3), (1, 0), "reflect"),)))
-    True
+    >>> from bounds.network.operators import Linear
+    >>> norms_work(Segment("fc", (Linear((10,), torch.ones(10, 10)),)))
+    300.0
     """
-    return _dense_weight(segment) is None and (segment.kernel is None or segment.kernel.padding_mode != "zeros")
+    kernels = _kernel_pair(segment, None)
+    read_off = _dense_weight(segment) is not None or (kernels is not None and kernels[0].padding_mode == "zeros")
+    return float((3 if read_off else min(segment.d_in, segment.d_out)) * segment.products)
 
 
 def _read_off(segment: Segment, reference: Segment | None) -> _Rows | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bounds.budget import Budget
 from bounds.errors import InputError
-from bounds.measure.deterministic_norm import DENSE_SIDE, dense_norm, deterministic_upper
+from bounds.measure.deterministic_norm import DENSE_SIDE, dense_norm, deterministic_upper, symbol_work
 from bounds.measure.fourier import outwards, symbol_rounding
 from bounds.measure.lanczos import ROUNDING, Krylov, lanczos, largest_eigenvalue_upper
 from bounds.measure.load import NUMBER
@@ -61,6 +61,20 @@ def operator_norm(
     if min(segment.d_in, segment.d_out) <= DENSE_SIDE and segment.d_in * segment.d_out <= _DENSE_ENTRIES:
         return dense_norm(_finite(_matrix(segment), segment.name))
     return _matrix_free(segment, seed, failure, memory, progress)
+
+
+def norm_work(segment: Segment) -> float:
+    """Multiply-adds that the operator norm of a segment takes, roughly and at most.
+
+    >>> from bounds.network.operators import Linear
+    >>> norm_work(Segment("fc", (Linear((10,), torch.ones(10, 10)),)))
+    7000.0
+    """
+    small, large = sorted((segment.d_in, segment.d_out))
+    if small <= DENSE_SIDE and small * large <= _DENSE_ENTRIES:
+        return float(small * segment.products + 2 * small**2 * (large + 2 * small))
+    symbol = 0.0 if segment.kernel is None else symbol_work(segment.kernel)
+    return symbol + 4.0 * _STEPS * segment.products + 2.0 * _STEPS**2 * small
 
 
 def _finite(values: Tensor, name: str) -> Tensor:
