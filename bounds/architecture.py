@@ -63,13 +63,13 @@ class Obstacle:
 
     Attributes:
         kind: "join" (residual addition, concatenation, product), "opaque" (unknown module), "ends" (the chain does
-            not start and end with an affine layer).
+            not start and end with an affine layer), "untraced" (nothing is known of the layers).
         name: the thing, as a message shows it ("residual join after block2").
         why: what it is, or what is wrong with it.
         remedy: what would make chain bounds apply.
     """
 
-    kind: Literal["join", "opaque", "ends"]
+    kind: Literal["join", "opaque", "ends", "untraced"]
     name: str
     why: str
     remedy: str

@@ -17,10 +17,13 @@ from bounds.sides import Exact, Side, TwoSided, Upper, failure_probability, uppe
 ATTACK_NORMS = {"l1": 1.0, "l2": 0.5, "linf": 0.0}
 """1/p by the name of the attack norm."""
 
+LAYER_NORMS = ("s", "a", "b", "g", "m", "m_bias", "c", "t")
+"""The norms of a layer, by the names of their symbols."""
+
 
 @dataclass(frozen=True)
 class LayerMeasurement:
-    """Norms of one affine segment (theory §0); float64.
+    """Norms of one affine segment (theory §0); float64. None: not measured, because nothing needs it.
 
     Attributes:
         s: operator norm ‖W_i‖_2, two-sided.
@@ -33,14 +36,19 @@ class LayerMeasurement:
         t: ‖theta_i - theta_i^0‖_2.
     """
 
-    s: Side
-    a: Side
-    b: Side
-    g: Side
-    m: Side
-    m_bias: Side
-    c: Side
-    t: Side
+    s: Side | None = None
+    a: Side | None = None
+    b: Side | None = None
+    g: Side | None = None
+    m: Side | None = None
+    m_bias: Side | None = None
+    c: Side | None = None
+    t: Side | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every norm is measured."""
+        return all(getattr(self, name) is not None for name in LAYER_NORMS)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class DataMeasurement:
         column_max: max_j‖X_{:,j}‖_2.
         support: B, sup of ‖x‖_2 over the support; None where the support is unknown.
         support_p: the same in the attack norm.
+        sample_radius: max of ‖x‖_2 over the samples; no bound reads it.
     """
 
     n: int
@@ -60,6 +69,7 @@ class DataMeasurement:
     column_max: Side
     support: Upper | None
     support_p: Upper | None
+    sample_radius: Exact | None = None
 
 
 @dataclass(frozen=True)
@@ -84,14 +94,15 @@ class Measurements:
 
     def failure(self) -> float:
         """Total probability that some probabilistic upper end is wrong; it is taken out of delta."""
-        return sum(failure_probability(layer.s) for layer in self.layers)
+        return sum(failure_probability(layer.s) for layer in self.layers if layer.s is not None)
 
     def radii(self) -> dict[Any, dict[int, Side] | Side]:
-        """The data-dependent radii by symbol: what a trained network may choose."""
-        names = {name: getattr(symbols, name) for name in ("s", "a", "b", "g", "m", "m_bias", "c", "t")}
-        found: dict[Any, dict[int, Side] | Side] = {
-            symbol: layers([getattr(layer, name) for layer in self.layers]) for name, symbol in names.items()
-        }
+        """The data-dependent radii by symbol, where measured: what a trained network may choose."""
+        found: dict[Any, dict[int, Side] | Side] = {}
+        for name in LAYER_NORMS:
+            norms = [getattr(layer, name) for layer in self.layers]
+            if None not in norms:
+                found[getattr(symbols, name)] = layers(norms)
         if self.row_difference is not None:
             found[symbols.A_1], found[symbols.A_2] = self.row_difference
         return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from bounds import symbols
 from bounds.calculus.arithmetic import Intervals, Points, enclosure, ends, point
@@ -65,11 +66,11 @@ class Reading:
         return bool(self.risk >= self.trivial)
 
 
-def used(gap: Gap) -> frozenset[Any]:
-    """The symbols a gap is written in, followed through its named parts."""
+def used(gap: Gap, *more: sp.Expr) -> frozenset[Any]:
+    """The symbols that a gap, and more in its terms, is written in, followed through its named parts."""
     parts = {part.symbol: part for part in gap.parts}
     found: set[Any] = set()
-    queue = [gap.raw, gap.guaranteed, gap.trivial]
+    queue = [gap.raw, gap.guaranteed, gap.trivial, *more]
     while queue:
         for head in heads(queue.pop()) - found:
             found.add(head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from bounds import symbols
 from bounds.architecture import Architecture
 from bounds.calculus.arithmetic import Points, point
 from bounds.calculus.evaluator import Evaluator
-from bounds.catalogue.assumptions import Setting, Violation
+from bounds.catalogue.assumptions import CHAIN, Setting, Violation
 from bounds.catalogue.entry import Bound, Entry, HoldOut
 from bounds.measurements import Measurements
 from bounds.readings import (
@@ -67,8 +67,9 @@ def hard(margins: np.ndarray, gamma: float) -> float:
 
 
 def violations(bound: Bound, architecture: Architecture, setting: Setting) -> list[Violation]:
-    """The assumptions that fail, each with its remedy."""
-    found = (assumption.check(architecture, setting) for assumption in bound.assumptions)
+    """The assumptions that fail, each with its remedy; of a network whose layers are not known, only that."""
+    untraced = any(obstacle.kind == "untraced" for obstacle in architecture.obstacles)
+    found = (assumption.check(architecture, setting) for assumption in ((CHAIN,) if untraced else bound.assumptions))
     return [violation for violation in found if violation is not None]
 
 
@@ -113,7 +114,7 @@ def holdout_row(
     return _row(entry, variant, sentence) | {"fixed_class": reading, "a_posteriori": reading}
 
 
-def inapplicable_row(entry: Entry, variant: Bound | HoldOut, reasons: list[Violation]) -> dict[str, Any]:
+def inapplicable_row(entry: Entry, variant: Bound | HoldOut, reasons: Sequence[Violation]) -> dict[str, Any]:
     """A row that says which assumption fails and what would make the bound apply."""
     listed = [{"assumption": v.assumption, "because": v.because, "remedy": v.remedy} for v in reasons]
     sentence = "not applicable: " + "; ".join(f"{v.because} ({v.remedy})" for v in reasons)

@@ -101,11 +101,9 @@ def evaluate(
             robust=None
             if radius is None
             else _robust(
-                train,
-                test,
                 norm,
                 radius,
-                box=None if plain_ball else train.box,
+                plain_ball=plain_ball,
                 attack_samples=attack_samples,
                 certified_samples=certified_samples,
                 seed=seed,
@@ -147,14 +145,15 @@ def demo(
 
 
 def _robust(
-    train: Data, test: Data, norm: str, eps: float, **settings: Any
-) -> Callable[[TracedNetwork, Sequence[float]], RobustMargins]:
+    norm: str, eps: float, *, plain_ball: bool, **settings: Any
+) -> Callable[[TracedNetwork, Sequence[float] | None, Data, Data], RobustMargins]:
     """Measures robust margins once the network is traced and its operator norms are certified."""
 
-    def measure(network: TracedNetwork, s_upper: Sequence[float]) -> RobustMargins:
+    def measure(network: TracedNetwork, s_upper: Sequence[float] | None, train: Data, test: Data) -> RobustMargins:
         from verification.verdicts import robust_measurement
 
-        return robust_measurement(network, train, test, network, s_upper, norm, eps, **settings)
+        box = None if plain_ball else train.box
+        return robust_measurement(network, train, test, network, s_upper, norm, eps, box=box, **settings)
 
     return measure
 

@@ -103,8 +103,8 @@ def _one(name: str, plan: Plan, training: Data, held_out: Data, report: Progress
 def _evaluated(name: str, network: nn.Module, training: Data, held_out: Data, report: Progress) -> dict[str, Any]:
     norm, eps = EVALUATED
 
-    def robust(traced: TracedNetwork, s_upper: Sequence[float]) -> RobustMargins:
-        return robust_measurement(traced, training, held_out, traced, s_upper, norm, eps, seed=SEED)
+    def robust(traced: TracedNetwork, s_upper: Sequence[float] | None, train: Data, test: Data) -> RobustMargins:
+        return robust_measurement(traced, train, test, traced, s_upper, norm, eps, seed=SEED)
 
     return evaluate(
         network,

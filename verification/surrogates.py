@@ -33,6 +33,7 @@ class Surrogate:
         source: where it comes from.
         jacobian_norm: N(J) per sample from the measured norms, for an attack set; None for the gradient row,
             whose N is the loss gradient's dual norm.
+        plain: which of the plain norms of the Jacobian that is, if any.
     """
 
     name: str
@@ -41,6 +42,12 @@ class Surrogate:
     upper: bool
     source: str
     jacobian_norm: Callable[[JacobianNorms, AttackSet], Tensor] | None
+    plain: str | None = None
+
+    @classmethod
+    def of(cls, name: str, norms: tuple[str, ...], constant: float, plain: str, source: str) -> Surrogate:
+        """A row whose N(J) is a plain norm of the Jacobian: one of `bounds.measure.jacobian_norm.NAMES`."""
+        return cls(name, norms, constant, True, source, lambda norms, ball: norms.plain[plain], plain)
 
 
 SURROGATES: dict[str, Surrogate] = {
@@ -55,23 +62,21 @@ SURROGATES: dict[str, Surrogate] = {
             "our derivation: max_k ‖J_k - J_y‖_q, theory §2",
             lambda norms, ball: norms.margins[ball.q],
         ),
-        Surrogate("spectral", ("l2",), math.sqrt(2), True, "‖J‖_2, theory §2", lambda norms, ball: norms.spectral),
-        Surrogate(
+        Surrogate.of("spectral", ("l2",), math.sqrt(2), "spectral", "‖J‖_2, theory §2"),
+        Surrogate.of(
             "frobenius",
             ("l2",),
             math.sqrt(2),
-            True,
+            "frobenius",
             "‖J‖_F, after Wu & Li; the constant is ours, theory §2",
-            lambda norms, ball: norms.frobenius,
         ),
-        Surrogate("row-sum", ("linf",), 2.0, True, "max_k ‖J_k‖_1, theory §2", lambda norms, ball: norms.row_sum),
-        Surrogate(
+        Surrogate.of("row-sum", ("linf",), 2.0, "row_sum", "max_k ‖J_k‖_1, theory §2"),
+        Surrogate.of(
             "entrywise-l1",
             ("linf",),
             1.0,
-            True,
+            "entrywise_l1",
             "‖J‖_{1,1}, after Wu & Li; the constant is ours, theory §2",
-            lambda norms, ball: norms.entrywise_l1,
         ),
         Surrogate(
             "operator",
@@ -168,7 +173,14 @@ def slopes(
     finite = gradient.isfinite()
     if bool(finite.any()):
         samples = Data("samples", x[finite], y[finite], classes=int(y.max()) + 1)
-        norms = jacobian_norms(run, samples, q=(ball.q,), operators=((ball.p, OPERATOR_R),), progress=progress)
+        norms = jacobian_norms(
+            run,
+            samples,
+            wanted=[row.plain for row in rows if row.plain],
+            q=(ball.q,),
+            operators=((ball.p, OPERATOR_R),),
+            progress=progress,
+        )
         for row in rows:
             found[row.name][finite] = row.constant * (
                 row.jacobian_norm(norms, ball) if row.jacobian_norm else gradient[finite]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -51,11 +52,15 @@ def selection_norm(selection: Selection) -> TwoSided:
     return TwoSided(Lower(value * (1 - ROUNDING), how), Upper(outwards(value), how))
 
 
-def deterministic_upper(segment: Segment) -> Upper:
+def deterministic_upper(segment: Segment, alive: Callable[[], None] = lambda: None) -> Upper:
     """Upper bound that cannot fail (theory L7.1); may be loose, and infinite where it would take too long.
 
     One convolution: its symbol. Scalings, moves and copies: exact. Anything else: the product over the primitive
     operations.
+
+    Args:
+        segment: the affine map; its offset plays no part.
+        alive: called now and then while this goes on.
 
     Example: reflect padding copies the second of three pixels.
         >>> bound = deterministic_upper(Segment("pad", (operators.Pad((1, 3), (1, 0), "reflect"),)))
@@ -63,37 +68,47 @@ def deterministic_upper(segment: Segment) -> Upper:
         1.414214
     """
     if segment.kernel is not None:
-        return Upper(outwards(kernel_upper(segment.kernel)), "symbol of the convolution (L7.1)")
+        return Upper(outwards(kernel_upper(segment.kernel, alive)), "symbol of the convolution (L7.1)")
     if segment.selection is not None:
         return selection_norm(segment.selection).upper
-    bounds = [_operation_upper(operation) for operation in segment.operations]
+    bounds = [_operation_upper(operation, alive) for operation in segment.operations]
     return Upper(0.0 if 0.0 in bounds else outwards(math.prod(bounds)), "product over operations (L7.1)")
 
 
-def kernel_upper(kernel: Kernel) -> float:
+def kernel_upper(kernel: Kernel, alive: Callable[[], None] = lambda: None) -> float:
     """Upper bound of the norm of a zero-padded or circular convolution (theory L7.1).
 
     Exact for a circular one whose stride divides the input and that has as many outputs as positions. A torus
     read more than once repeats rows; a stride that does not divide the input is ignored.
     """
+    stride, grid, repeats = _torus(kernel)
+    if symbol_cost(kernel.weight, stride, grid, kernel.groups) > _SYMBOL_MULTIPLICATIONS:
+        return math.inf
+    symbol = torus_norm(kernel.weight, stride, kernel.dilation, grid, kernel.groups, alive)
+    return math.sqrt(repeats) * (symbol + symbol_rounding(kernel.weight, kernel.dilation))
+
+
+def symbol_work(kernel: Kernel) -> float:
+    """Multiplications that `kernel_upper` takes, roughly."""
+    stride, grid, _ = _torus(kernel)
+    work = symbol_cost(kernel.weight, stride, grid, kernel.groups)
+    return work if work <= _SYMBOL_MULTIPLICATIONS else 0.0
+
+
+def _torus(kernel: Kernel) -> tuple[list[int], list[int], int]:
+    """Stride and grid of the circular convolution that contains this one, and how often it repeats a row."""
     weight, axes = kernel.weight, range(len(kernel.stride))
     size, outputs = kernel.in_shape[1:], kernel.out_shape[1:]
     if kernel.padding_mode == "zeros":
         reach = [1 + (weight.shape[2 + i] - 1) * kernel.dilation[i] for i in axes]
         stride = list(kernel.stride)
-        grid = [zero_padded_grid(size[i], reach[i], stride[i], kernel.padding[i], outputs[i]) for i in axes]
-        repeats = 1
-    else:
-        stride = [kernel.stride[i] if size[i] % kernel.stride[i] == 0 else 1 for i in axes]
-        grid = [size[i] // stride[i] for i in axes]
-        repeats = math.prod(circular_multiplicity(size[i], kernel.stride[i], outputs[i]) for i in axes)
-    if symbol_cost(weight, stride, grid, kernel.groups) > _SYMBOL_MULTIPLICATIONS:
-        return math.inf
-    symbol = torus_norm(weight, stride, kernel.dilation, grid, kernel.groups) + symbol_rounding(weight, kernel.dilation)
-    return math.sqrt(repeats) * symbol
+        return stride, [zero_padded_grid(size[i], reach[i], stride[i], kernel.padding[i], outputs[i]) for i in axes], 1
+    stride = [kernel.stride[i] if size[i] % kernel.stride[i] == 0 else 1 for i in axes]
+    repeats = math.prod(circular_multiplicity(size[i], kernel.stride[i], outputs[i]) for i in axes)
+    return stride, [size[i] // stride[i] for i in axes], repeats
 
 
-def _operation_upper(operation: operators.Operation) -> float:
+def _operation_upper(operation: operators.Operation, alive: Callable[[], None]) -> float:
     match operation:
         case operators.Scale():
             return float(operation.factor.abs().max())
@@ -106,7 +121,7 @@ def _operation_upper(operation: operators.Operation) -> float:
         case operators.Convolution():
             alone = Segment("", (operation,))
             assert alone.kernel is not None
-            return kernel_upper(alone.kernel)
+            return kernel_upper(alone.kernel, alive)
         case operators.TransposedConvolution():  # the transpose of a convolution with the same weight
             kernel = Kernel(
                 operation.weight,
@@ -118,7 +133,7 @@ def _operation_upper(operation: operators.Operation) -> float:
                 operation.out_shape,
                 operation.in_shape,
             )
-            return kernel_upper(kernel)
+            return kernel_upper(kernel, alive)
         case _:
             return _nonnegative_upper(operation)
 

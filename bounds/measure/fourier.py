@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -50,7 +50,12 @@ def circular_multiplicity(size: int, stride: int, outputs: int) -> int:
 
 
 def torus_norm(
-    weight: Tensor, stride: Sequence[int], dilation: Sequence[int], grid: Sequence[int], groups: int = 1
+    weight: Tensor,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    grid: Sequence[int],
+    groups: int = 1,
+    alive: Callable[[], None] = lambda: None,
 ) -> float:
     """Norm of the circular convolution whose output lives on `grid` and whose input is `stride` times finer.
 
@@ -64,13 +69,14 @@ def torus_norm(
         dilation: dilation per axis.
         grid: output positions per axis.
         groups: channel groups.
+        alive: called after each part of the frequencies.
 
     Example: a circular difference filter on four points has norm 2.
         >>> torus_norm(torch.tensor([[[1.0, -1.0]]], dtype=torch.float64), [1], [1], [4])
         2.0
     """
     blocks = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-    return max(_symbol_norm(block, stride, dilation, grid) for block in blocks)
+    return max(_symbol_norm(block, stride, dilation, grid, alive) for block in blocks)
 
 
 def symbol_rounding(weight: Tensor, dilation: Sequence[int]) -> float:
@@ -100,7 +106,9 @@ def symbol_cost(weight: Tensor, stride: Sequence[int], grid: Sequence[int], grou
     return math.prod(grid) / 2 * groups * (4 * small * small * large + 50 * small**3)
 
 
-def _symbol_norm(kernel: Tensor, stride: Sequence[int], dilation: Sequence[int], grid: Sequence[int]) -> float:
+def _symbol_norm(
+    kernel: Tensor, stride: Sequence[int], dilation: Sequence[int], grid: Sequence[int], alive: Callable[[], None]
+) -> float:
     unit = float(kernel.abs().max()) or 1.0  # squares must not underflow
     kernel = kernel / unit
     rows, columns = kernel.shape[0], kernel.shape[1] * math.prod(stride)
@@ -110,6 +118,7 @@ def _symbol_norm(kernel: Tensor, stride: Sequence[int], dilation: Sequence[int],
         symbol = torch.cat([part for part in _phases(kernel, stride, dilation, frequencies)], dim=2)
         gram = symbol @ symbol.mH if rows <= symbol.shape[2] else symbol.mH @ symbol
         largest = max(largest, float(torch.linalg.eigvalsh(gram)[:, -1].max()))
+        alive()
     return unit * math.sqrt(max(largest, 0.0))
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bounds.errors import InputError
+from bounds.budget import Budget
 from bounds.measure.jacobian import jacobians
 from bounds.measure.lanczos import lanczos
+from bounds.measure.load import NUMBER, load_of
 from bounds.measure.margin import Batches, logits_on
 from bounds.measure.pr_norm import spectral
 from bounds.network.checks import check_samples
@@ -24,6 +25,8 @@ from bounds.network.running import Model
 from bounds.network.traced import TracedNetwork
 
 _STEPS = 20
+_COPIES = 2.2  # Jacobians that the exact curvature holds at most, beside matrices of the classes
+_TWICE = 3.0  # what differentiating twice takes, in units of once
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def hessian_norms(
     piecewise_linear: bool | None = None,
     steps: int = _STEPS,
     chunk: int = 32,
+    memory: Budget | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> HessianNorms:
@@ -64,7 +68,8 @@ def hessian_norms(
         piecewise_linear: whether every nonlinearity is (ReLU, leaky ReLU, max-pool); None asks the nodes of a
             traced network and takes any other model for smooth, which is valid but only a lower bound.
         steps: Lanczos steps; unused for piecewise-linear networks.
-        chunk: samples differentiated together.
+        chunk: samples differentiated together, at most.
+        memory: what a chunk may take; a share of what is available if None.
         seed: of the Lanczos starts.
         progress: called with (samples done, total).
 
@@ -73,8 +78,12 @@ def hessian_norms(
     """
     run = logits_on(model, data)
     exact = is_piecewise_linear(model) if piecewise_linear is None else piecewise_linear
+    each = load_of(run, data)
+    by_jacobian = _COPIES * each.jacobian + 4 * NUMBER * each.outputs**2
+    beside = by_jacobian if exact else 2.0 * steps * NUMBER * each.inputs
+    size = each.batch(memory, chunk, "the Hessian", copies=1.0 if exact else _TWICE, beside=beside)
     tops, operators, done = [], [], 0
-    for x, y in data.batches(chunk):
+    for x, y in data.batches(size):
         x = x.to(torch.float64)
         if exact:
             top = piecewise_linear_curvature(run, x)
@@ -86,8 +95,6 @@ def hessian_norms(
         done += len(y)
         if progress is not None:
             progress(done, len(data))
-    if not tops:
-        raise InputError("data: there are no samples")
     return HessianNorms(torch.cat(tops), torch.cat(operators), exact)
 
 
@@ -124,7 +131,7 @@ def piecewise_linear_curvature(model: Callable[[Tensor], Tensor], x: Tensor) -> 
     with torch.no_grad():
         logits = model(x)
     likeliest = logits.argmax(1)
-    difference = jacobian - jacobian[torch.arange(len(x)), likeliest][:, None]
+    difference = jacobian.sub_(jacobian[torch.arange(len(x)), likeliest][:, None])
     p = torch.softmax(logits, 1)
     root = p.sqrt().scatter(1, likeliest[:, None], 0.0)
     shrink = 1 / (1 + p.gather(1, likeliest[:, None]).sqrt())

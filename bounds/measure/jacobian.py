@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from bounds.budget import Budget
 from bounds.errors import InputError
+from bounds.measure.load import load
 from bounds.network.checks import DISCONNECTED, check_samples
 from bounds.network.errors import InvalidNetwork
 from bounds.network.logits import Logits
@@ -21,6 +23,7 @@ def jacobians(
     x: Tensor,
     *,
     chunk: int = 32,
+    memory: Budget | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """J_kj = ∂f_k/∂x_j at every sample, in input units, exact to rounding in the dtype of model and x.
@@ -32,8 +35,9 @@ def jacobians(
     Args:
         model: maps (batch, *input_shape) to (batch, K), in eval mode.
         x: inputs, shape (n, *input_shape).
-        chunk: samples differentiated together.
-        progress: called with (samples done, total).
+        chunk: samples differentiated together, at most.
+        memory: what differentiating them may take, beside the result; a share of what is available if None.
+        progress: called with (samples done, total) after every backward pass.
 
     Returns:
         Shape (n, K, *input_shape).
@@ -47,30 +51,34 @@ def jacobians(
         tensor([[[3., 2.],
                  [4., 0.]]])
     """
+    if not len(x):
+        raise InputError("data: there are no samples")
     if not isinstance(model, TracedNetwork | Logits) and len(x) > 1:  # those have been checked
         check_samples(model, x[:3].detach(), x.dtype)
-    parts = []
+    chunk = load(model, x).batch(memory, chunk, "a backward pass") if len(x) > 1 else 1
+    result: Tensor | None = None
     for first in range(0, len(x), chunk):
-        parts.append(_chunk_jacobians(model, x[first : first + chunk]))
-        if progress is not None:
-            progress(min(first + chunk, len(x)), len(x))
-    if not parts:
-        raise InputError("data: there are no samples")
-    return torch.cat(parts)
+        part = x[first : first + chunk]
+        for k, classes, rows in _rows(model, part):
+            if result is None:
+                result = torch.empty(len(x), classes, *x.shape[1:], dtype=rows.dtype)
+            result[first : first + len(part), k] = rows
+            if progress is not None:
+                progress(first + len(part) * (k + 1) // classes, len(x))
+    assert result is not None
+    return result
 
 
-def _chunk_jacobians(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _rows(model: Callable[[Tensor], Tensor], x: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """Row number, number of rows, and that row of every sample's Jacobian."""
     with torch.enable_grad():
         inputs = x.detach().clone().requires_grad_(True)
         outputs = model(inputs)
         if outputs.ndim != 2:
             raise InputError(f"model: Jacobians need outputs of shape (batch, K), not {tuple(outputs.shape)}")
         totals = outputs.sum(0).unbind()
-    classes = len(totals)
-    result = torch.empty(len(x), classes, *x.shape[1:], dtype=outputs.dtype)
-    for k in range(classes):
-        result[:, k] = gradient(totals[k], inputs, keep=k + 1 < classes)
-    return result
+    for k, total in enumerate(totals):
+        yield k, len(totals), gradient(total, inputs, keep=k + 1 < len(totals))
 
 
 def gradient(output: Tensor, inputs: Tensor, *, keep: bool = False) -> Tensor:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from bounds.errors import InputError
+from bounds.budget import Budget
+from bounds.errors import unknown_name
 from bounds.measure.jacobian import jacobians
+from bounds.measure.load import Load, load_of
 from bounds.measure.margin import Batches, logits_on
-from bounds.measure.pr_norm import SampleBounds, operator_norm_pr, spectral, vector_norms
+from bounds.measure.pr_norm import SampleBounds, operator_norm_pr, pieces, spectral, vector_norms
 from bounds.network.modes import with_gradients
 from bounds.network.running import Model
+
+NAMES = ("spectral", "frobenius", "entrywise_l1", "row_sum")
+_COPIES = 1.3  # Jacobians of a chunk that are held at most: 1.05 measured, and room
 
 
 @dataclass(frozen=True)
@@ -22,20 +28,34 @@ class JacobianNorms:
     """Norms of J(x) at every sample, shape (n,), float64, logits per input unit; exact but for `operators`.
 
     Attributes:
-        spectral: ‖J‖_2.
-        frobenius: ‖J‖_F.
-        entrywise_l1: ‖J‖_{1,1} = Σ|J_kj|.
-        row_sum: max_k ‖J_k‖_1.
+        plain: those of `NAMES` that were asked for, also as attributes.
         margins: q -> max_{k≠y} ‖J_k - J_y‖_q.
         operators: (p, r) -> two-sided ‖J‖_{p→r}.
     """
 
-    spectral: Tensor
-    frobenius: Tensor
-    entrywise_l1: Tensor
-    row_sum: Tensor
-    margins: dict[float, Tensor]
-    operators: dict[tuple[float, float], SampleBounds]
+    plain: Mapping[str, Tensor]
+    margins: Mapping[float, Tensor]
+    operators: Mapping[tuple[float, float], SampleBounds]
+
+    @property
+    def spectral(self) -> Tensor:
+        """‖J‖_2."""
+        return self.plain["spectral"]
+
+    @property
+    def frobenius(self) -> Tensor:
+        """‖J‖_F."""
+        return self.plain["frobenius"]
+
+    @property
+    def entrywise_l1(self) -> Tensor:
+        """‖J‖_{1,1} = Σ|J_kj|."""
+        return self.plain["entrywise_l1"]
+
+    @property
+    def row_sum(self) -> Tensor:
+        """max_k ‖J_k‖_1."""
+        return self.plain["row_sum"]
 
 
 @with_gradients
@@ -43,9 +63,11 @@ def jacobian_norms(
     model: Model,
     data: Batches,
     *,
+    wanted: Collection[str] = NAMES,
     q: Collection[float] = (1, 2, math.inf),
     operators: Collection[tuple[float, float]] = (),
     chunk: int = 32,
+    memory: Budget | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> JacobianNorms:
     """Norms of the input Jacobian at every sample, streamed: the Jacobians of one chunk are held at a time.
@@ -53,51 +75,88 @@ def jacobian_norms(
     Args:
         model: maps (batch, *input_shape) to logits (batch, K); a module is run in eval mode and float64.
         data: the labelled sample; the labels enter the margin-Jacobian only.
+        wanted: which of `NAMES`.
         q: exponents of the margin-Jacobian, dual to the attack norm.
         operators: pairs (p, r) of operator norms wanted.
-        chunk: samples differentiated together.
-        progress: called with (samples done, total).
+        chunk: samples differentiated together, at most.
+        memory: what a chunk may take; a share of what is available if None.
+        progress: called with (samples done, total), after every backward pass.
 
     Raises:
-        InputError: if there are no samples or the samples influence each other.
+        InputError: if there are no samples, the samples influence each other, or a name is unknown.
     """
+    for name in wanted:
+        if name not in NAMES:
+            raise unknown_name("norm of the Jacobian", name, NAMES)
+    report = progress or (lambda done, total: None)
     run = logits_on(model, data)
-    parts, done = [], 0
-    for x, y in data.batches(chunk):
-        jacobian = jacobians(run, x.to(torch.float64), chunk=chunk).flatten(2)
-        parts.append(_norms(jacobian, y, q, operators))
-        done += len(y)
-        if progress is not None:
-            progress(done, len(data))
-    if not parts:
-        raise InputError("data: there are no samples")
-    return JacobianNorms(
-        spectral=torch.cat([part.spectral for part in parts]),
-        frobenius=torch.cat([part.frobenius for part in parts]),
-        entrywise_l1=torch.cat([part.entrywise_l1 for part in parts]),
-        row_sum=torch.cat([part.row_sum for part in parts]),
-        margins={key: torch.cat([part.margins[key] for part in parts]) for key in q},
-        operators={
-            key: SampleBounds(
-                torch.cat([part.operators[key].lower for part in parts]),
-                torch.cat([part.operators[key].upper for part in parts]),
-            )
-            for key in operators
-        },
-    )
+    each = load_of(run, data)
+    size = each.batch(memory, chunk, "the Jacobian", beside=_COPIES * each.jacobian)
+    found = _empty(len(data), wanted, q, operators)
+    done = 0
+    for x, y in data.batches(size):
+        still = partial(_still, report, done, len(data))
+        jacobian = jacobians(run, x.to(torch.float64), chunk=size, memory=memory, progress=still).flatten(2)
+        for at_once in pieces(jacobian, 0):
+            labels, y = y[: len(at_once)], y[len(at_once) :]
+            _measure(at_once, labels, found, slice(done, done + len(labels)))
+            done += len(labels)
+            report(done, len(data))
+    return found
 
 
-def _norms(
-    jacobian: Tensor, y: Tensor, q: Collection[float], operators: Collection[tuple[float, float]]
+def work_of(each: Load, *, spectral: bool) -> float:
+    """Multiply-adds that the norms of one sample's Jacobian take: K ways back, and for ‖J‖_2 a Gram matrix.
+
+    >>> work_of(Load(3, 2, kept=0, products=100), spectral=False)
+    300.0
+    """
+    small, large = sorted((each.inputs, each.outputs))
+    return float((each.outputs + 1) * each.products + (small * small * (large + 2 * small) if spectral else 0))
+
+
+def _still(report: Callable[[int, int], None], done: int, total: int, *within_chunk: int) -> None:
+    """Samples count as done once their norms are known."""
+    report(done, total)
+
+
+def _empty(
+    n: int, wanted: Collection[str], q: Collection[float], operators: Collection[tuple[float, float]]
 ) -> JacobianNorms:
+    """Room for the norms: results that were made one by one would lie scattered between the Jacobians' pieces."""
+
+    def numbers() -> Tensor:
+        return torch.full((n,), math.nan, dtype=torch.float64)
+
     return JacobianNorms(
-        spectral=spectral(jacobian),
-        frobenius=vector_norms(jacobian.flatten(1), 2, 1),
-        entrywise_l1=jacobian.abs().sum((1, 2)),
-        row_sum=jacobian.abs().sum(2).amax(1),
-        margins={key: margin_jacobian(jacobian, y, key) for key in q},
-        operators={(p, r): operator_norm_pr(jacobian, p, r) for p, r in operators},
+        {name: numbers() for name in NAMES if name in wanted},
+        {key: numbers() for key in q},
+        {pair: SampleBounds(numbers(), numbers()) for pair in operators},
     )
+
+
+def _measure(jacobian: Tensor, y: Tensor, found: JacobianNorms, rows: slice) -> None:
+    """Fills in the norms of a few Jacobians, which are overwritten with their absolute values."""
+    for q, margins in found.margins.items():
+        margins[rows] = margin_jacobian(jacobian, y, q)
+    for (p, r), bounds in found.operators.items():
+        bound = operator_norm_pr(jacobian, p, r)
+        bounds.lower[rows], bounds.upper[rows] = bound.lower, bound.upper
+    for name, norms in found.plain.items():  # those of absolute values come last
+        norms[rows] = _PLAIN[name](jacobian)
+
+
+def _frobenius(jacobian: Tensor) -> Tensor:
+    parts = [vector_norms(piece.flatten(1), 2, 1) for piece in pieces(jacobian, 1)]
+    return vector_norms(torch.stack(parts, 1), 2, 1)
+
+
+_PLAIN: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "spectral": spectral,
+    "frobenius": _frobenius,
+    "entrywise_l1": lambda jacobian: jacobian.abs_().sum((1, 2)),
+    "row_sum": lambda jacobian: jacobian.abs_().sum(2).amax(1),
+}
 
 
 def margin_jacobian(jacobian: Tensor, y: Tensor, q: float) -> Tensor:
@@ -107,4 +166,5 @@ def margin_jacobian(jacobian: Tensor, y: Tensor, q: float) -> Tensor:
     tensor([5.])
     """
     own = jacobian[torch.arange(len(y)), y]
-    return vector_norms(jacobian - own[:, None], q, 2).amax(1)
+    parts = [vector_norms(piece - own[:, None], q, 2).amax(1) for piece in pieces(jacobian, 1)]
+    return torch.stack(parts).amax(0)

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bounds.budget import Budget
 from bounds.errors import InputError
+from bounds.measure.load import NUMBER
 from bounds.network.kernel import Kernel
 from bounds.network.operators import Linear, Reshape, Shift
 from bounds.network.segment import Segment
 from bounds.sides import Exact
 
-_CHUNK = 1 << 22  # numbers held at once
+_CHUNK = 1 << 22  # numbers held at once, at most
 SMALLEST, LARGEST = 1e-140, 1e140  # sizes of weights whose squares are ordinary numbers
 
 
@@ -55,7 +57,10 @@ class _Rows:
 
 
 def layer_norms(
-    segment: Segment, reference: Segment | None = None, progress: Callable[[int, int], None] | None = None
+    segment: Segment,
+    reference: Segment | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    memory: Budget | None = None,
 ) -> LayerNorms:
     """Norms of a segment, exact to rounding (float64), relative to a reference fixed without the data.
 
@@ -66,6 +71,7 @@ def layer_norms(
         segment: the layer (W, c).
         reference: (M, c_M), e.g. the layer at initialisation; None stands for zero.
         progress: called with (basis vectors done, total) while streaming.
+        memory: what streaming may take; a share of what is available if None.
 
     Raises:
         InputError: if the shapes of the reference differ, or the weights are so large or small that their squares
@@ -82,7 +88,7 @@ def layer_norms(
         segment.out_shape,
     ):
         raise InputError(f"{segment.name}: the reference maps other shapes")
-    rows = _read_off(segment, reference) or _stream(segment, reference, progress)
+    rows = _read_off(segment, reference) or _stream(segment, reference, progress, memory)
     largest = float(rows.magnitudes.max())
     if not (largest == 0 or SMALLEST < largest < LARGEST):
         raise InputError(
@@ -119,8 +125,21 @@ def row_norms(segment: Segment) -> tuple[Tensor, Tensor]:
         >>> euclidean.tolist(), absolute.tolist()
         ([5.0, 1.0], [7.0, 1.0])
     """
-    rows = _read_off(segment, None) or _stream(segment, None, None)
+    rows = _read_off(segment, None) or _stream(segment, None)
     return rows.squares.sqrt(), rows.magnitudes
+
+
+def norms_work(segment: Segment) -> float:
+    """Multiply-adds that the norms of a segment take, roughly: many where basis vectors are streamed through it.
+
+    >>> from bounds.network.operators import Linear
+    >>> norms_work(Segment("fc", (Linear((10,), torch.ones(10, 10)),)))
+    300.0
+    """
+    kernels = _kernel_pair(segment, None)
+    zero_padded = kernels is not None and kernels[0].padding_mode == "zeros"
+    read_off = _dense_weight(segment) is not None or segment.selection is not None or zero_padded
+    return float((3 if read_off else min(segment.d_in, segment.d_out)) * segment.products)
 
 
 def _read_off(segment: Segment, reference: Segment | None) -> _Rows | None:
@@ -207,12 +226,20 @@ def _offset_atoms(offset: Tensor, per_channel: bool, kernel: Kernel) -> float:
     return float(offset.abs().sum())
 
 
-def _stream(segment: Segment, reference: Segment | None, progress: Callable[[int, int], None] | None) -> _Rows:
+def _stream(
+    segment: Segment,
+    reference: Segment | None,
+    progress: Callable[[int, int], None] | None = None,
+    memory: Budget | None = None,
+) -> _Rows:
     by_columns = segment.d_in <= segment.d_out
     total = min(segment.d_in, segment.d_out)
     per_row = torch.zeros(3, segment.d_out, dtype=torch.float64)
     done = 0
-    for basis in _basis(total, max(1, _CHUNK // _held(segment))):
+    held = _held(segment)
+    what = f"a basis vector at {segment.name}"
+    at_once = (memory or Budget.available()).pieces(4 * NUMBER * held, max(1, _CHUNK // held), what)
+    for basis in _basis(total, at_once):
         image = _images(segment, basis, by_columns)
         moved = image if reference is None else image - _images(reference, basis, by_columns)
         sums = (image.square(), image.abs(), moved.square())

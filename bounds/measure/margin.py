@@ -9,7 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bounds.budget import Budget
 from bounds.errors import InputError
+from bounds.measure.load import load_of
 from bounds.network.logits import Logits, as_logits
 from bounds.network.modes import with_gradients
 from bounds.network.running import Model
@@ -68,6 +70,7 @@ def margins(
     data: Batches,
     *,
     batch_size: int = 256,
+    memory: Budget | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Margins:
     """Margins and losses of a model on a sample.
@@ -75,7 +78,8 @@ def margins(
     Args:
         model: maps (batch, *input_shape) to logits (batch, K); a module is run in eval mode and float64.
         data: the labelled sample.
-        batch_size: samples per forward pass.
+        batch_size: samples per forward pass, at most.
+        memory: what the passes may take; a share of what is available if None.
         progress: called with (samples done, total).
 
     Raises:
@@ -83,17 +87,16 @@ def margins(
             not finite.
     """
     run = logits_on(model, data, differentiable=False)
+    size = load_of(run, data).batch(memory, batch_size, "a forward pass")
     values, losses, done = [], [], 0
     with torch.no_grad():
-        for x, y in data.batches(batch_size):
+        for x, y in data.batches(size):
             margin, loss = margins_of_logits(run(x), y)
             values.append(margin)
             losses.append(loss)
             done += len(y)
             if progress is not None:
                 progress(done, len(data))
-    if not values:
-        raise InputError("data: there are no samples")
     margin = torch.cat(values)
     return Margins(margin, torch.cat(losses), margin > 0)
 

@@ -14,6 +14,7 @@ from bounds.errors import InputError
 
 _SIGNS_UP_TO = 12  # rows up to which {±1}^K is enumerated
 _POWER_STEPS = 50
+_PIECE = 1 << 20  # numbers worked on at once: Jacobians can be large, and are not to be copied
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,41 @@ def spectral(jacobian: Tensor) -> Tensor:
     tensor([4.], dtype=torch.float64)
     """
     unit = _largest(jacobian, (1, 2))  # in this unit squares neither under- nor overflow
-    scaled = jacobian / unit
-    wide = scaled if jacobian.shape[1] <= jacobian.shape[2] else scaled.mT
-    squares: Tensor = torch.linalg.eigvalsh(wide @ wide.mT)[:, -1]
+    wide = jacobian if jacobian.shape[1] <= jacobian.shape[2] else jacobian.mT
+    squares: Tensor = torch.linalg.eigvalsh(_gram(wide, unit))[:, -1]
     return squares.clamp(min=0).sqrt() * unit[:, 0, 0]
+
+
+def _gram(matrices: Tensor, unit: Tensor) -> Tensor:
+    """A A^T of a batch A (n, k, l), in the given unit (n, 1, 1)."""
+    gram = matrices.new_zeros(len(matrices), matrices.shape[1], matrices.shape[1])
+    for piece in pieces(matrices, 2):
+        scaled = piece / unit
+        gram += scaled @ scaled.mT
+    return gram
+
+
+def pieces(matrices: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """A large batch (n, k, l) in pieces along one axis (views), so that work on one after another takes little memory.
+
+    >>> [tuple(piece.shape) for piece in pieces(torch.empty(1, 1, 1 << 21), 2)]
+    [(1, 1, 1048576), (1, 1, 1048576)]
+    """
+    views: tuple[Tensor, ...] = matrices.split(max(1, _PIECE * matrices.shape[dim] // max(1, matrices.numel())), dim)
+    return views
+
+
+def row_norms(matrices: Tensor, q: float) -> Tensor:
+    """‖·‖_q of every row of a batch (n, k, l): shape (n, k).
+
+    >>> row_norms(torch.tensor([[[3.0, 4.0], [0.0, 2.0]]]), 2)
+    tensor([[5., 2.]])
+    """
+    return torch.cat([vector_norms(piece, q, 2) for piece in pieces(matrices, 1)], 1)
+
+
+def _column_norms(matrices: Tensor, r: float) -> Tensor:
+    return torch.cat([vector_norms(piece, r, 1) for piece in pieces(matrices, 2)], 1)
 
 
 def vector_norms(vectors: Tensor, p: float, dim: int) -> Tensor:
@@ -53,7 +85,7 @@ def vector_norms(vectors: Tensor, p: float, dim: int) -> Tensor:
 
 def _largest(values: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Largest absolute value along some axes, which are kept; 1 where all are 0."""
-    largest = values.abs().amax(dims, keepdim=True)
+    largest = torch.maximum(values.amax(dims, keepdim=True), -values.amin(dims, keepdim=True))
     return torch.where(largest > 0, largest, 1.0)
 
 
@@ -181,7 +213,7 @@ def _exact_operator_norm(jacobian: Tensor, p: float, r: float) -> Tensor | None:
 def _exact_maximiser(jacobian: Tensor, p: float, r: float) -> Tensor | None:
     n, outputs, inputs = jacobian.shape
     if p == 1:
-        column = vector_norms(jacobian, r, 1).argmax(1, keepdim=True)
+        column = _column_norms(jacobian, r).argmax(1, keepdim=True)
         return jacobian.new_zeros(n, inputs).scatter(1, column, 1.0)
     if r == math.inf:
         return dual_vector(_longest_row(jacobian, dual_exponent(p)), p)
@@ -210,19 +242,19 @@ def _apply(jacobian: Tensor, v: Tensor) -> Tensor:
 
 
 def _longest_row(jacobian: Tensor, q: float) -> Tensor:
-    return jacobian[torch.arange(len(jacobian)), vector_norms(jacobian, q, 2).argmax(1)]
+    return jacobian[torch.arange(len(jacobian)), row_norms(jacobian, q).argmax(1)]
 
 
 def _operator_norm_upper(jacobian: Tensor, p: float, r: float) -> Tensor:
     _, outputs, inputs = jacobian.shape
     q = dual_exponent(p)
-    by_rows = vector_norms(vector_norms(jacobian, q, 2), r, 1)
-    by_columns = vector_norms(vector_norms(jacobian, r, 1), q, 1)
+    by_rows = vector_norms(row_norms(jacobian, q), r, 1)
+    by_columns = vector_norms(_column_norms(jacobian, r), q, 1)
     by_spectrum = inputs ** max(0.0, 0.5 - 1 / p) * outputs ** max(0.0, 1 / r - 0.5) * spectral(jacobian)
     return torch.minimum(torch.minimum(by_rows, by_columns), by_spectrum) * (1 + 1e-12)
 
 
 def _top_right_singular_vector(jacobian: Tensor) -> Tensor:
-    jacobian = jacobian / _largest(jacobian, (1, 2))
-    left = torch.linalg.eigh(jacobian @ jacobian.mT)[1][:, :, -1]
-    return torch.einsum("nkd,nk->nd", jacobian, left)
+    unit = _largest(jacobian, (1, 2))
+    left = torch.linalg.eigh(_gram(jacobian, unit))[1][:, :, -1]
+    return torch.cat([torch.einsum("nkd,nk->nd", piece / unit, left) for piece in pieces(jacobian, 2)], 1)

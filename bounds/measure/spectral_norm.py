@@ -8,10 +8,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bounds.budget import Budget
 from bounds.errors import InputError
-from bounds.measure.deterministic_norm import DENSE_SIDE, dense_norm, deterministic_upper, selection_norm
+from bounds.measure.deterministic_norm import (
+    DENSE_SIDE,
+    dense_norm,
+    deterministic_upper,
+    selection_norm,
+    symbol_work,
+)
 from bounds.measure.fourier import outwards, symbol_rounding
 from bounds.measure.lanczos import ROUNDING, Krylov, lanczos, largest_eigenvalue_upper
+from bounds.measure.load import NUMBER
 from bounds.network.segment import Segment
 from bounds.network.selection import Selection
 from bounds.sides import Lower, TwoSided, Upper
@@ -21,22 +29,32 @@ _RATIO = 1.002  # upper/lower at which Lanczos stops
 _STEPS, _BASIS_ENTRIES = 150, 1 << 26
 
 
-def operator_norm(segment: Segment, *, seed: int = 0, failure: float = 1e-12) -> TwoSided:
+def operator_norm(
+    segment: Segment,
+    *,
+    seed: int = 0,
+    failure: float = 1e-12,
+    memory: Budget | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TwoSided:
     """Lower and upper bound of the largest singular value of the linear part of a segment.
 
     Scalings, moves and copies: read off. Small segments: dense SVD. Otherwise the lower end is attained by a vector
     found with Lanczos, and the upper end is the smaller of a deterministic bound (theory L7.1: symbols of
     convolutions, products over primitive operations) and a probabilistic one (theory L7.2), which is wrong with
-    probability `failure` over the random starts. Steps are added until upper/lower ≤ 1.002 or 150 have been made.
+    probability `failure` over the random starts. Steps are added until upper/lower ≤ 1.002, or
+    150 have been made, or as many as there is memory for.
 
     Args:
         segment: the affine map; its offset plays no part.
         seed: of the starting vectors.
         failure: allowed probability that a probabilistic upper end is wrong; `result.upper.failure` says what
             was used.
+        memory: what the Lanczos vectors may take; a share of what is available if None.
+        progress: called with (steps done, steps at most), also before the first one while the upper end is sought.
 
     Raises:
-        InputError: if the weights are not finite or `failure` is no probability.
+        InputError: if the weights are not finite, `failure` is no probability or two vectors exceed the memory.
 
     Example:
         >>> from bounds.network.operators import Linear
@@ -51,7 +69,21 @@ def operator_norm(segment: Segment, *, seed: int = 0, failure: float = 1e-12) ->
         return selection_norm(Selection(_finite(segment.selection.entries, segment.name), segment.selection.columns))
     if min(segment.d_in, segment.d_out) <= DENSE_SIDE and segment.d_in * segment.d_out <= _DENSE_ENTRIES:
         return dense_norm(_finite(_matrix(segment), segment.name))
-    return _matrix_free(segment, seed, failure)
+    return _matrix_free(segment, seed, failure, memory, progress)
+
+
+def norm_work(segment: Segment) -> float:
+    """Multiply-adds that the operator norm of a segment takes, roughly and at most.
+
+    >>> from bounds.network.operators import Linear
+    >>> norm_work(Segment("fc", (Linear((10,), torch.ones(10, 10)),)))
+    7000.0
+    """
+    small, large = sorted((segment.d_in, segment.d_out))
+    if small <= DENSE_SIDE and small * large <= _DENSE_ENTRIES:
+        return float(small * segment.products + 2 * small**2 * (large + 2 * small))
+    symbol = 0.0 if segment.kernel is None else symbol_work(segment.kernel)
+    return symbol + 4.0 * _STEPS * segment.products + 2.0 * _STEPS**2 * small
 
 
 def _finite(values: Tensor, name: str) -> Tensor:
@@ -67,7 +99,14 @@ def _matrix(segment: Segment) -> Tensor:
     return forward(basis.reshape(-1, *shape)).flatten(1)
 
 
-def _matrix_free(segment: Segment, seed: int, failure: float) -> TwoSided:
+def _matrix_free(
+    segment: Segment,
+    seed: int,
+    failure: float,
+    memory: Budget | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TwoSided:
+    report = progress or (lambda done, total: None)
     forward, backward, shape = _from_smaller_side(segment)
     dimension = math.prod(shape)
     generator = torch.Generator().manual_seed(seed)
@@ -80,10 +119,13 @@ def _matrix_free(segment: Segment, seed: int, failure: float) -> TwoSided:
     def gram(vectors: Tensor) -> Tensor:
         return (backward(forward(vectors.reshape(-1, *shape)) / unit) / unit).flatten(1)
 
-    deterministic = deterministic_upper(segment)
-    steps = min(dimension, _STEPS, max(2, _BASIS_ENTRIES // (2 * dimension)))
+    at_most = min(dimension, _STEPS, max(2, _BASIS_ENTRIES // (2 * dimension)))
+    what = f"a pair of Lanczos vectors of {segment.name}"
+    steps = (memory or Budget.available()).pieces(2 * NUMBER * dimension, at_most, what)
+    deterministic = deterministic_upper(segment, lambda: report(0, steps))
     for krylov in lanczos(gram, start, steps, generator):
         k = krylov.alpha.shape[1]
+        report(k, steps)
         exhausted = bool((krylov.beta[:, -1] == 0).all())
         if k % 10 and k < steps and not exhausted:
             continue

@@ -170,7 +170,7 @@ def test_robust_rows_use_certificates_and_say_when_there_are_none() -> None:
     assert row["fixed_class"]["empirical"] == pytest.approx(0.6)  # ramp of certified margins 0.4 at margin 1
     assert row["gap"]["measured"] == pytest.approx(0.1)  # attacked: 0.4 on test, 0.5 on training samples
     assert table.row("holdout_binomial", "robust")["fixed_class"]["guaranteed"] == pytest.approx(1 - 0.05 ** (1 / 20))
-    uncertified = evaluate(network(), TRAIN, TEST, eps=0.1, robust=lambda traced, s: robust(-1.0))
+    uncertified = evaluate(network(), TRAIN, TEST, eps=0.1, robust=lambda *measured: robust(-1.0))
     assert uncertified.row("holdout_binomial", "robust")["fixed_class"]["vacuous"]
 
 

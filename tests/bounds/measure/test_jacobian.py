@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
+from bounds.budget import Budget
 from bounds.errors import InputError
-from bounds.measure import jacobian_norms, jacobians
+from bounds.measure import hessian_norms, jacobian_norms, jacobians, margins, pr_norm
+from bounds.measure.load import load
 from bounds.network import trace
 from bounds.network.errors import InvalidNetwork, SamplesInteract
 from tests.bounds.measure.oracles import Sample, jacobian
@@ -64,7 +67,7 @@ def test_refuses_other_outputs() -> None:
 def test_reports_progress() -> None:
     calls: list[tuple[int, int]] = []
     jacobians(lambda x: x**2, torch.ones(5, 2), chunk=2, progress=lambda *call: calls.append(call))
-    assert calls == [(2, 5), (4, 5), (5, 5)]
+    assert calls == [(1, 5), (2, 5), (3, 5), (4, 5), (4, 5), (5, 5)]
 
 
 @pytest.mark.parametrize("name", ["lenet", "mlp-tanh", "conv-strided"])
@@ -101,3 +104,87 @@ def test_norms_order_as_in_the_table_of_surrogates() -> None:
 def test_norms_refuse_an_empty_sample() -> None:
     with pytest.raises(InputError, match="no samples"):
         jacobian_norms(lambda x: x, Sample(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize("outputs, inputs", [(40, 9), (9, 40)])
+def test_norms_in_pieces_agree_with_the_matrix(monkeypatch: pytest.MonkeyPatch, outputs: int, inputs: int) -> None:
+    """Large Jacobians are worked on in pieces of rows or columns: here of two hundred numbers."""
+    monkeypatch.setattr(pr_norm, "_PIECE", 200)
+    layer = nn.Linear(inputs, outputs).double()
+    matrix, x, y = layer.weight.detach(), torch.zeros(3, inputs, dtype=torch.float64), torch.tensor([0, 1, 8])
+    norms = jacobian_norms(layer, Sample(x, y), operators=[(2, 2), (1, 2), (math.inf, 2)])
+    exact = {"spectral": torch.linalg.matrix_norm(matrix, 2), "frobenius": matrix.norm()}
+    exact |= {"entrywise_l1": matrix.abs().sum(), "row_sum": matrix.abs().sum(1).max()}
+    for name, value in exact.items():
+        torch.testing.assert_close(norms.plain[name], value.expand(3), rtol=1e-12, atol=0)
+    for q, found in norms.margins.items():
+        true = [torch.linalg.vector_norm(matrix - matrix[k], q, dim=1).max() for k in y.tolist()]
+        torch.testing.assert_close(found, torch.stack(true), rtol=1e-12, atol=0)
+    torch.testing.assert_close(norms.operators[2, 2].upper, exact["spectral"].expand(3), rtol=1e-12, atol=0)
+    torch.testing.assert_close(norms.operators[1, 2].upper, matrix.norm(dim=0).max().expand(3), rtol=1e-12, atol=0)
+    assert bool((norms.operators[math.inf, 2].lower <= norms.operators[math.inf, 2].upper).all())
+
+
+def test_only_the_norms_asked_for_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "bounds.measure.jacobian_norm._PLAIN", {"row_sum": lambda jacobian: jacobian.abs().sum(2).amax(1)}
+    )
+    x, y = torch.zeros(2, 3, dtype=torch.float64), torch.tensor([0, 1])
+    norms = jacobian_norms(nn.Linear(3, 2), Sample(x, y), wanted=["row_sum"], q=())
+    assert list(norms.plain) == ["row_sum"] and not norms.margins
+    with pytest.raises(InputError, match="unknown norm of the Jacobian 'rowsum': did you mean 'row_sum'"):
+        jacobian_norms(nn.Linear(3, 2), Sample(x, y), wanted=["rowsum"])
+
+
+class Batched(nn.Module):
+    """Notes how many samples it is run on at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.sizes = nn.Linear(100, 5), []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(x))
+        return self.linear(x).tanh()
+
+
+def largest_batch(measure: Callable[[Callable[[torch.Tensor], torch.Tensor]], object]) -> int:
+    model = Batched().double()
+    measure(lambda x: model(x))
+    return max(model.sizes)
+
+
+def test_batches_follow_the_budget() -> None:
+    """A Jacobian of 5 x 100 numbers takes 4 kB: the budget is for a few of them, whatever was asked for."""
+    data = Sample(torch.zeros(40, 100, dtype=torch.float64), torch.zeros(40, dtype=torch.int64))
+    jacobian = [
+        largest_batch(lambda model, memory=memory: jacobian_norms(model, data, memory=memory))
+        for memory in (Budget(10**9), Budget(80_000))
+    ]
+    assert jacobian[0] == 32 and 6 <= jacobian[1] <= 20
+    hessian = [
+        largest_batch(lambda model, memory=memory: hessian_norms(model, data, memory=memory))
+        for memory in (Budget(10**9), Budget(400_000))
+    ]
+    assert hessian[0] == 32 and hessian[1] < 32
+    forward = [
+        largest_batch(lambda model, memory=memory: margins(model, data, memory=memory))
+        for memory in (Budget(10**9), Budget(20_000))
+    ]
+    assert forward[0] == 40 and 6 <= forward[1] < 30
+
+
+def test_refuses_what_does_not_fit() -> None:
+    data = Sample(torch.zeros(4, 1000, dtype=torch.float64), torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(InputError, match="the Jacobian of one sample takes .* kB, the budget is 10 kB"):
+        jacobian_norms(nn.Linear(1000, 5), data, memory=Budget(10_000))
+
+
+def test_the_trial_of_a_model_counts_what_a_sample_keeps_and_not_its_weights() -> None:
+    case = CASES["lenet"]
+    module, x = case.module().double(), case.inputs(1)
+    traced, tried = load(trace(module, x), x), load(module, x)
+    assert (traced.inputs, traced.outputs) == (tried.inputs, tried.outputs)
+    assert traced.kept / 8 < tried.kept < 8 * traced.kept
+    wide = nn.Sequential(nn.Linear(4, 5000), nn.ReLU(), nn.Linear(5000, 2)).double()
+    assert load(wide, torch.zeros(1, 4, dtype=torch.float64)).kept < 20 * 8 * 5000
