@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bounds.architecture import Architecture, Obstacle
-from bounds.inputs import Data
+from bounds.inputs import Data, refuse_tokens
 from bounds.network import Segment, TracedNetwork, TraceError, trace
 from bounds.network.errors import InvalidNetwork
 from bounds.network.logits import Logits, graph_or_function
@@ -66,6 +66,7 @@ def traced_or_not(module: nn.Module, data: Data, name: str) -> Network:
     try:
         function, why = graph_or_function(module, x, differentiable=False)
     except (TraceError, InvalidNetwork) as error:
+        refuse_tokens(data)
         raise type(error)(f"{name}, on {data.name}: {error}") from error
     if isinstance(function, TracedNetwork):
         return function

@@ -148,7 +148,7 @@ def interrupting(after: int) -> Callable[..., Any]:
         if done == after:
             raise KeyboardInterrupt
 
-    def call(job: Any, journal: Path | None, report: object) -> Any:
+    def call(job: Any, journal: Path | None, *reports: object) -> Any:
         return decide(job, journal, progress)
 
     return call
