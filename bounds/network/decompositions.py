@@ -95,12 +95,16 @@ def minimum(left: Tensor, right: Tensor) -> Rewritten:
 
 
 def sort(z: Tensor, axis: int = -1, descending: bool = False) -> Rewritten:
-    """Pairs in order, as in GroupSort: their minimum and their maximum."""
-    if axis % z.ndim == 0 or z.shape[axis] != 2:
+    """Pairs in order, as in GroupSort: one max-pool of z and -z, so that a chain stays a chain."""
+    position = axis % z.ndim
+    if position == 0 or z.shape[axis] != 2:
         return NotImplemented
-    ends = [minimum_along(z, axis, True), maximum_along(z, axis, True)]
-    (first, place), (second, _) = reversed(ends) if descending else ends
-    return torch.cat((first, second), axis), torch.cat((place, 1 - place), axis)  # equal entries keep their order
+    signs = torch.arange(-1, 2, 2, dtype=z.dtype, device=z.device).reshape(2, *(1,) * (z.ndim - 1))
+    signs = -signs if descending else signs
+    both = z.unsqueeze(1).expand(-1, 2, *z.shape[1:]) * signs
+    values, places = _windows_maximum(both, [position + 1], keepdim=False)
+    first = places.select(1, 0).unsqueeze(position)  # equal entries keep their order
+    return (values * signs.squeeze(-1)).movedim(1, position), torch.cat((first, 1 - first), position)
 
 
 def adaptive_max_pool(z: Tensor, output_size: Sequence[int]) -> Rewritten:

@@ -99,6 +99,26 @@ def test_a_transformer_keeps_attention_and_norms_as_one_thing_each() -> None:
     assert opaque == ["norm1 (LayerNorm)", "attention (MultiheadAttention)", "norm2 (LayerNorm)"]
 
 
+def test_initial_states_belong_to_the_recurrent_layer() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            state = torch.zeros(1, x.shape[0], 4)
+            return self.head(self.lstm(x, (state, state))[0][:, -1])
+
+    network = trace(Recurrent(), torch.zeros(1, 5, 3))
+    assert [node.name for node in network.nodes] == ["the input", "lstm (LSTM)", "head"]
+
+
+def test_group_sort_is_a_chain() -> None:
+    module = nn.Sequential(nn.Linear(4, 6), Apply(lambda x: paired(x).sort(2).values.flatten(1)), nn.Linear(6, 3))
+    network = trace(module, torch.zeros(1, 4))
+    assert [type(part).__name__ for part in network.chain] == ["Segment", "Nonlinear", "Segment"]
+
+
 def test_tokens_and_looked_up_positions_are_constants() -> None:
     class Embedded(Network):
         def __init__(self) -> None:
