@@ -30,6 +30,18 @@ def hstack(tensors: Sequence[Tensor]) -> Rewritten:
     return torch.cat(list(tensors), 1)
 
 
+def add(left: Tensor, right: Any, *, alpha: float = 1) -> Rewritten:
+    """A sum of branches of one shape."""
+    shape = _wide_shape(left, right)
+    return NotImplemented if shape is None else torch.add(left.expand(shape), right.expand(shape), alpha=alpha)
+
+
+def sub(left: Tensor, right: Any, *, alpha: float = 1) -> Rewritten:
+    """A difference of branches of one shape."""
+    shape = _wide_shape(left, right)
+    return NotImplemented if shape is None else torch.sub(left.expand(shape), right.expand(shape), alpha=alpha)
+
+
 def addmm(bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1) -> Rewritten:
     """A product and a sum, scaled."""
     return beta * bias + alpha * torch.matmul(left, right)
@@ -84,9 +96,11 @@ def minimum_along(z: Tensor, axis: int, keepdim: bool = False) -> Rewritten:
 
 def maximum(left: Tensor, right: Tensor) -> Rewritten:
     """The larger entry of two."""
-    if left.ndim < 2 or left.shape != right.shape:
+    if left.ndim < 2 or left.ndim != right.ndim:
         return NotImplemented
-    return amax(torch.stack([left, right], 1), [1])
+    if (shape := _wide_shape(left, right)) is not None:
+        left, right = left.expand(shape), right.expand(shape)
+    return NotImplemented if left.shape != right.shape else amax(torch.stack([left, right], 1), [1])
 
 
 def minimum(left: Tensor, right: Tensor) -> Rewritten:
@@ -119,6 +133,16 @@ def adaptive_max_pool(z: Tensor, output_size: Sequence[int]) -> Rewritten:
     return values, places
 
 
+def _wide_shape(left: Tensor, right: Any) -> list[Any] | None:
+    """The shape of both together, when they differ and have the batch as first axis."""
+    if not isinstance(right, Tensor) or left.ndim != right.ndim or left.ndim < 2:
+        return None
+    if not all(isinstance(tensor.shape[0], torch.SymInt) for tensor in (left, right)):
+        return None  # a constant, which may stay small
+    sizes = list(zip(left.shape[1:], right.shape[1:], strict=True))
+    return None if all(one == other for one, other in sizes) else [-1, *(max(pair) for pair in sizes)]
+
+
 def _windows_maximum(z: Tensor, axes: Sequence[int], keepdim: bool) -> Rewritten:
     kept = [axis for axis in range(z.ndim) if axis not in axes]
     size, count = (math.prod(z.shape[axis] for axis in some) for some in (axes, kept[1:]))
@@ -137,6 +161,8 @@ def _minus(z: Tensor) -> Rewritten:
 DECOMPOSITIONS: dict[torch._ops.OperatorBase, Callable[..., Any]] = {
     aten.stack.default: stack,
     aten.hstack.default: hstack,
+    aten.add.Tensor: add,
+    aten.sub.Tensor: sub,
     aten.addmm.default: addmm,
     aten.baddbmm.default: addmm,
     aten.addcmul.default: addcmul,

@@ -113,6 +113,26 @@ def test_initial_states_belong_to_the_recurrent_layer() -> None:
     assert [node.name for node in network.nodes] == ["the input", "lstm (LSTM)", "head"]
 
 
+JOINS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "a sum for all": (lambda z: torch.tanh(z) + torch.relu(z[:, :1]), "Add"),
+    "minus the mean": (lambda z: z - z.mean(1, keepdim=True), "Add"),
+    "the larger": (lambda z: torch.maximum(z, z[:, :1]), "Concatenate"),
+    "side by side": (lambda z: torch.stack([z, torch.tanh(z)], 2).flatten(1), "Concatenate"),
+    "both signs": (lambda z: torch.cat([torch.relu(z), torch.relu(-z)], 1), "Concatenate"),
+}
+
+
+@pytest.mark.parametrize("name", JOINS)
+def test_branches_of_different_shapes_are_joined(name: str) -> None:
+    function, kind = JOINS[name]
+    module = nn.Sequential(nn.Linear(4, 3), Apply(function)).double()
+    network = trace(module, torch.zeros(1, 4))
+    kinds = [type(node.operation).__name__ for node in network.nodes]
+    assert kind in kinds and "Opaque" not in kinds
+    x = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
+    torch.testing.assert_close(network(x), module(x).detach(), rtol=1e-14, atol=1e-15)
+
+
 def test_group_sort_is_a_chain() -> None:
     module = nn.Sequential(nn.Linear(4, 6), Apply(lambda x: paired(x).sort(2).values.flatten(1)), nn.Linear(6, 3))
     network = trace(module, torch.zeros(1, 4))
