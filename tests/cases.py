@@ -198,6 +198,24 @@ class Functional(nn.Module):
         return x @ self.matrix + self.bias
 
 
+class Contracted(nn.Module):
+    """Interpolation, a constant token, one matrix per channel and a mask: affine, with weights of both signs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 2)
+        self.token = nn.Parameter(torch.randn(1, 2, 1, 3))
+        self.matrices = nn.Parameter(torch.randn(2, 3, 2) / 2)
+        self.register_buffer("mask", torch.rand(2, 4, 2) < 0.3)
+        self.fc = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv(F.interpolate(x, size=(4, 4), mode="bicubic")))
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1, -1), x], dim=2)
+        x = torch.einsum("bcij,cjk->bcik", x, self.matrices).masked_fill(self.mask, 0.5)
+        return self.fc(x.flatten(1))
+
+
 class Shared(nn.Module):
     """The same dense layer twice."""
 
@@ -288,6 +306,7 @@ CASES: dict[str, Case] = {
         (4,),
     ),
     "functional": Case(Functional, (2, 3, 3)),
+    "contracted": Case(Contracted, (1, 3, 3)),
     "lenet": Case(LeNet, (1, 8, 8), depth=4),
     "lenet-average": Case(
         lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 3)),

@@ -30,6 +30,18 @@ def hstack(tensors: Sequence[Tensor]) -> Rewritten:
     return torch.cat(list(tensors), 1)
 
 
+def add(left: Tensor, right: Any, *, alpha: float = 1) -> Rewritten:
+    """A sum of branches of one shape."""
+    shape = _wide_shape(left, right)
+    return NotImplemented if shape is None else torch.add(left.expand(shape), right.expand(shape), alpha=alpha)
+
+
+def sub(left: Tensor, right: Any, *, alpha: float = 1) -> Rewritten:
+    """A difference of branches of one shape."""
+    shape = _wide_shape(left, right)
+    return NotImplemented if shape is None else torch.sub(left.expand(shape), right.expand(shape), alpha=alpha)
+
+
 def addmm(bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1) -> Rewritten:
     """A product and a sum, scaled."""
     return beta * bias + alpha * torch.matmul(left, right)
@@ -84,9 +96,11 @@ def minimum_along(z: Tensor, axis: int, keepdim: bool = False) -> Rewritten:
 
 def maximum(left: Tensor, right: Tensor) -> Rewritten:
     """The larger entry of two."""
-    if left.ndim < 2 or left.shape != right.shape:
+    if left.ndim < 2 or left.ndim != right.ndim:
         return NotImplemented
-    return amax(torch.stack([left, right], 1), [1])
+    if (shape := _wide_shape(left, right)) is not None:
+        left, right = left.expand(shape), right.expand(shape)
+    return NotImplemented if left.shape != right.shape else amax(torch.stack([left, right], 1), [1])
 
 
 def minimum(left: Tensor, right: Tensor) -> Rewritten:
@@ -95,12 +109,16 @@ def minimum(left: Tensor, right: Tensor) -> Rewritten:
 
 
 def sort(z: Tensor, axis: int = -1, descending: bool = False) -> Rewritten:
-    """Pairs in order, as in GroupSort: their minimum and their maximum."""
-    if axis % z.ndim == 0 or z.shape[axis] != 2:
+    """Pairs in order, as in GroupSort: one max-pool of z and -z, so that a chain stays a chain."""
+    position = axis % z.ndim
+    if position == 0 or z.shape[axis] != 2:
         return NotImplemented
-    ends = [minimum_along(z, axis, True), maximum_along(z, axis, True)]
-    (first, place), (second, _) = reversed(ends) if descending else ends
-    return torch.cat((first, second), axis), torch.cat((place, 1 - place), axis)  # equal entries keep their order
+    signs = torch.arange(-1, 2, 2, dtype=z.dtype, device=z.device).reshape(2, *(1,) * (z.ndim - 1))
+    signs = -signs if descending else signs
+    both = z.unsqueeze(1).expand(-1, 2, *z.shape[1:]) * signs
+    values, places = _windows_maximum(both, [position + 1], keepdim=False)
+    first = places.select(1, 0).unsqueeze(position)  # equal entries keep their order
+    return (values * signs.squeeze(-1)).movedim(1, position), torch.cat((first, 1 - first), position)
 
 
 def adaptive_max_pool(z: Tensor, output_size: Sequence[int]) -> Rewritten:
@@ -113,6 +131,16 @@ def adaptive_max_pool(z: Tensor, output_size: Sequence[int]) -> Rewritten:
     pools: Any = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
     values, places = pools[axes](z, window, return_indices=True)
     return values, places
+
+
+def _wide_shape(left: Tensor, right: Any) -> list[Any] | None:
+    """The shape of both together, when they differ and have the batch as first axis."""
+    if not isinstance(right, Tensor) or left.ndim != right.ndim or left.ndim < 2:
+        return None
+    if not all(isinstance(tensor.shape[0], torch.SymInt) for tensor in (left, right)):
+        return None  # a constant, which may stay small
+    sizes = list(zip(left.shape[1:], right.shape[1:], strict=True))
+    return None if all(one == other for one, other in sizes) else [-1, *(max(pair) for pair in sizes)]
 
 
 def _windows_maximum(z: Tensor, axes: Sequence[int], keepdim: bool) -> Rewritten:
@@ -133,6 +161,8 @@ def _minus(z: Tensor) -> Rewritten:
 DECOMPOSITIONS: dict[torch._ops.OperatorBase, Callable[..., Any]] = {
     aten.stack.default: stack,
     aten.hstack.default: hstack,
+    aten.add.Tensor: add,
+    aten.sub.Tensor: sub,
     aten.addmm.default: addmm,
     aten.baddbmm.default: addmm,
     aten.addcmul.default: addcmul,

@@ -20,12 +20,12 @@ from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from bounds.network.adapted import Adapted
+from bounds.network.batch_size import of_batch_size
 from bounds.network.checks import DISCONNECTED
 from bounds.network.decompositions import DECOMPOSITIONS
 from bounds.network.errors import InvalidNetwork, TraceError
 from bounds.network.nodes import evaluate, in_double
 from bounds.network.operators import Shape
-from bounds.network.repeated import repeated
 
 # What the exporter raises for a network that runs: its own errors are RuntimeErrors, the others come from
 # forward meeting a symbolic tensor.
@@ -54,12 +54,19 @@ class Exported:
 
     def is_tensor(self, node: fx.Node) -> bool:
         """Whether the node is one tensor that depends on the input (not a size, not a tuple)."""
-        return isinstance(node.meta.get("val"), Tensor) and node not in self.constants and node not in self.repeated
+        return (
+            isinstance(node.meta.get("val"), Tensor) and node not in self.constants and node not in self.of_batch_size
+        )
+
+    @cached_property
+    def of_batch_size(self) -> Mapping[fx.Node, Tensor | None]:
+        """The nodes that depend on the batch size only; their value for one sample where all have the same."""
+        return of_batch_size(self.input, self.nodes, self.constants)
 
     @cached_property
     def repeated(self) -> Mapping[fx.Node, Tensor]:
-        """Values for one sample of the nodes that are the same for every sample: they depend on the batch size only."""
-        return repeated(self.input, self.nodes, self.constants)
+        """Values for one sample of the nodes that are the same for every sample."""
+        return {node: value for node, value in self.of_batch_size.items() if value is not None}
 
     def shape(self, node: fx.Node) -> Shape | None:
         """Shape without the batch; None unless the first axis is the batch and the others are fixed."""

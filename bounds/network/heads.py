@@ -71,18 +71,24 @@ def _probabilities(step: fx.Node) -> tuple[Head, tuple[fx.Node, ...]] | None:
     name = function_name(step).lstrip("_") if step.op == "call_function" else ""
     if name in ("softmax", "log_softmax") and _covers(step.args[1], step):
         return name, (step,)  # type: ignore[return-value]
-    if name not in ("log", "sub"):
-        return None
-    before = step.args[name == "sub"]
-    if not isinstance(before, fx.Node):
-        return None
-    if name == "log" and (found := _probabilities(before)) is not None and found[0] == "softmax":
-        return "log_softmax", (step, before)
-    if name == "sub" and function_name(before) == "logsumexp" and before.args[0] is step.args[0]:
-        axes: Any = before.args[1]
-        if len(axes) == 1 and before.args[2:] == (True,) and _covers(axes[0], step):
-            return "log_softmax", (step, before)
+    if name == "log" and isinstance(step.args[0], fx.Node):
+        found = _probabilities(step.args[0])
+        return None if found is None or found[0] != "softmax" else ("log_softmax", (step, *found[1]))
+    if name == "sub":
+        logits, *left = _expanded(step.args[0])
+        total, *right = _expanded(step.args[1])
+        if isinstance(total, fx.Node) and function_name(total) == "logsumexp" and total.args[0] is logits:
+            axes: Any = total.args[1]
+            if len(axes) == 1 and total.args[2:] == (True,) and _covers(axes[0], step):
+                return "log_softmax", (step, *left, *right, total)
     return None
+
+
+def _expanded(leaf: Any) -> list[Any]:
+    """What was expanded, and the steps that did it."""
+    if isinstance(leaf, fx.Node) and leaf.op == "call_function" and function_name(leaf) == "expand":
+        return [*_expanded(leaf.args[0]), leaf]
+    return [leaf]
 
 
 def _covers(axis: Any, step: fx.Node) -> bool:

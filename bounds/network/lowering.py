@@ -42,6 +42,8 @@ def lower(exported: Exported, step: fx.Node) -> Lowered | None:
     leaves = _leaves(call)
     inputs = tuple(leaf for leaf in leaves if exported.is_tensor(leaf))
     shapes = [exported.shape(node) for node in (*inputs, step)]
+    if any(exported.of_batch_size.get(leaf, leaf) is None for leaf in leaves):
+        return None
     if None in shapes or not all(node.meta["val"].is_floating_point() for node in (*inputs, step)):
         return None
     name = function_name(call)

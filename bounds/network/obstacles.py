@@ -22,7 +22,6 @@ _DISCRETE = ("a comparison, rounding or sorting of values", "use functions that 
 _COMPLEX = ("a Fourier transform or complex numbers", "write it as a product with a constant matrix")
 _WINDOWS = ("a max-pool whose windows differ", "use a max-pool with windows of one size")
 _ACTIVATION = ("an elementwise activation whose constants are not in the package", _KNOWN)
-_SHAPES = ("a combination of branches of different shapes", "expand the smaller one to the shape of the other")
 _MOVE = (
     "a move of entries that depends on the input, mixes samples or interleaves branches",
     "move entries by constants, and join branches by sums or concatenations",
@@ -70,7 +69,6 @@ _REASONS: dict[str, tuple[str, str]] = {
         " selu sin sinc sinh softplus softshrink sqrt square tan threshold xlogy".split(),
         _ACTIVATION,
     ),
-    **dict.fromkeys("add sub subtract maximum minimum".split(), _SHAPES),
     **dict.fromkeys(MOVES, _MOVE),
 }
 

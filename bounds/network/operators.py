@@ -410,7 +410,7 @@ class Rearrange(Operation):
         """One per output entry."""
         return math.prod(self.out_shape)
 
-    @property
+    @cached_property
     def roundings(self) -> int:
         """The adjoint sums the copies of an entry."""
         return int(self.index.flatten().bincount()[1:].max()) if self.index.any() else 0

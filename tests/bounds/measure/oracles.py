@@ -37,6 +37,7 @@ LAYERS = (
     "mlp-zero-layer",
     "mlp-batch-norm",
     "functional",
+    "contracted",
     "lenet",
     "average-odd",
     "adaptive-average",

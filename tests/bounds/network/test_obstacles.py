@@ -63,11 +63,6 @@ REASONS: dict[str, tuple[Callable[[Tensor], Tensor], str, str]] = {
         "adaptive_max_pool1d",
         "a max-pool whose windows differ",
     ),
-    "different shapes": (
-        lambda z: torch.tanh(z) + torch.relu(z[:, :1]),
-        "add",
-        "a combination of branches of different shapes",
-    ),
     "other": (lambda z: torch.special.gammaln(z * z + 1), "special_gammaln", "an operation that is not known"),
 }
 

@@ -96,7 +96,66 @@ def test_a_transformer_keeps_attention_and_norms_as_one_thing_each() -> None:
     assert "residual join after attention (MultiheadAttention)" in names
     assert "residual join after mlp.2" in names
     opaque = [node.name for node in traced("vit").nodes if isinstance(node.operation, Opaque)]
-    assert len(opaque) == len(set(opaque))
+    assert opaque == ["norm1 (LayerNorm)", "attention (MultiheadAttention)", "norm2 (LayerNorm)"]
+
+
+def test_initial_states_belong_to_the_recurrent_layer() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            state = torch.zeros(1, x.shape[0], 4)
+            return self.head(self.lstm(x, (state, state))[0][:, -1])
+
+    network = trace(Recurrent(), torch.zeros(1, 5, 3))
+    assert [node.name for node in network.nodes] == ["the input", "lstm (LSTM)", "head"]
+
+
+JOINS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "a sum for all": (lambda z: torch.tanh(z) + torch.relu(z[:, :1]), "Add"),
+    "minus the mean": (lambda z: z - z.mean(1, keepdim=True), "Add"),
+    "the larger": (lambda z: torch.maximum(z, z[:, :1]), "Concatenate"),
+    "side by side": (lambda z: torch.stack([z, torch.tanh(z)], 2).flatten(1), "Concatenate"),
+    "both signs": (lambda z: torch.cat([torch.relu(z), torch.relu(-z)], 1), "Concatenate"),
+}
+
+
+@pytest.mark.parametrize("name", JOINS)
+def test_branches_of_different_shapes_are_joined(name: str) -> None:
+    function, kind = JOINS[name]
+    module = nn.Sequential(nn.Linear(4, 3), Apply(function)).double()
+    network = trace(module, torch.zeros(1, 4))
+    kinds = [type(node.operation).__name__ for node in network.nodes]
+    assert kind in kinds and "Opaque" not in kinds
+    x = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
+    torch.testing.assert_close(network(x), module(x).detach(), rtol=1e-14, atol=1e-15)
+
+
+def test_group_sort_is_a_chain() -> None:
+    module = nn.Sequential(nn.Linear(4, 6), Apply(lambda x: paired(x).sort(2).values.flatten(1)), nn.Linear(6, 3))
+    network = trace(module, torch.zeros(1, 4))
+    assert [type(part).__name__ for part in network.chain] == ["Segment", "Nonlinear", "Segment"]
+
+
+def test_tokens_and_looked_up_positions_are_constants() -> None:
+    class Embedded(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.position = nn.Parameter(torch.ones(1, 1, 4)), nn.Embedding(9, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.fc(x[:, None].expand(-1, 2, -1))
+            z = torch.cat([self.token.expand(z.shape[0], -1, -1), z], 1)
+            places = torch.arange(z.size(1), device=x.device)[None].expand(z.shape[0], -1)
+            return (z + self.position(places)).flatten(1)
+
+    module = Embedded().double()
+    network = trace(module, torch.zeros(1, 4))
+    assert [type(node.operation).__name__ for node in network.nodes] == ["Input", "Segment"]
+    x = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
+    torch.testing.assert_close(network(x), module(x).detach())
 
 
 def paired(x: Tensor) -> Tensor:

@@ -15,8 +15,10 @@ from bounds.network.origin import function_name
 _OF_A_SHAPE = frozenset("empty_like fill full_like new_empty new_full new_ones new_zeros ones_like zeros_like".split())
 
 
-def repeated(input: fx.Node, nodes: tuple[fx.Node, ...], constants: Mapping[fx.Node, Any]) -> dict[fx.Node, Tensor]:
-    """The value for one sample of every node that is the same for all samples and inputs but no constant.
+def of_batch_size(
+    input: fx.Node, nodes: tuple[fx.Node, ...], constants: Mapping[fx.Node, Any]
+) -> dict[fx.Node, Tensor | None]:
+    """The nodes that depend on the batch size alone, with their value for one sample where all samples have the same.
 
     Args:
         input: the node of the network's input.
@@ -24,7 +26,7 @@ def repeated(input: fx.Node, nodes: tuple[fx.Node, ...], constants: Mapping[fx.N
         constants: values of the nodes that do not even depend on the batch size.
     """
     values: dict[fx.Node, Any] = dict(constants)
-    found: dict[fx.Node, Tensor] = {}
+    found: dict[fx.Node, Tensor | None] = {}
     batch = input.meta["val"].shape[0].node.expr
     for node in nodes:
         example = node.meta.get("val")
@@ -38,8 +40,8 @@ def repeated(input: fx.Node, nodes: tuple[fx.Node, ...], constants: Mapping[fx.N
             continue
         values[node] = value = evaluate(node, {**shapes, **values})
         first = example.shape[0] if isinstance(example, Tensor) and example.ndim else None
-        if isinstance(first, torch.SymInt) and first.node.expr == batch and torch.equal(value[0], value[1]):
-            found[node] = value[0]
+        is_repeated = isinstance(first, torch.SymInt) and first.node.expr == batch and torch.equal(value[0], value[1])
+        found[node] = value[0] if is_repeated else None
     return found
 
 
