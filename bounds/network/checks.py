@@ -11,7 +11,7 @@ from bounds.network.errors import FAILURES, InvalidNetwork, SamplesInteract, fir
 
 Function = Callable[[Tensor], Tensor]
 
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 """Steps of the finite differences; the best one counts, for kinks ask for small ones and rounding for large ones."""
 
 MISMATCH, COARSE = 1e-3, 0.1
@@ -65,16 +65,20 @@ def check_samples(function: Function, x: Tensor, precision: torch.dtype = torch.
     statistics?)
     """
     pair = x[:2]
+    unit = torch.finfo(precision).eps
     with torch.random.fork_rng(devices=[]), torch.no_grad():  # leaves the global generator as it was
         outputs = function(pair)
         if differ(outputs, function(pair), precision):
             raise InvalidNetwork(
                 "two runs on one input differ: the network is random in eval mode (dropout or noise left on?)"
             )
+        # What roundings make of the outputs, where terms cancel: as much as such a change of the inputs does.
+        nearby = function(pair * (1 + 8 * unit)) if pair.is_floating_point() else outputs
+        floor = 64 * float((nearby - outputs).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs().max())
         # A third sample, because the batch statistics of two normalise any pair to -1 and 1.
         three = _other_batch(function, torch.cat([x[-1:], pair]))
-        mixed = differ(outputs, three[1:], precision)
-        if mixed or differ(outputs, torch.cat([_other_batch(function, pair[:1]), outputs[1:]]), precision):
+        mixed = differ(outputs, three[1:], precision, floor)
+        if mixed or differ(outputs[:1], _other_batch(function, pair[:1]), precision, floor):
             raise SamplesInteract("the output for a sample changes with the rest of its batch (batch statistics?)")
     return outputs
 
@@ -145,20 +149,20 @@ def _mismatch(
     smallest = torch.full_like(predicted, torch.inf)
     with torch.no_grad():
         rounding = 16 * unit * (weights * function(point)).abs().flatten(1).sum(1)
-        for step in (step for step in STEPS if step == STEPS[0] or step > 30 * unit**0.5):
+        for step in STEPS:
             change = (function(point + step * direction) - function(point - step * direction)) / (2 * step)
             measured = (weights * change).flatten(1).sum(1)
             size = torch.maximum(torch.maximum(predicted.abs(), measured.abs()), 0.1 * scale)
-            gap = ((predicted - measured).abs() - rounding / step).clamp(min=0.0)
-            gap = torch.where(size > 0, gap / size, 0.0).nan_to_num(nan=0.0)  # what is not finite is refused elsewhere
-            smallest = torch.minimum(smallest, gap)
-    return float(smallest.max())
+            gap = torch.where(size > 0, (predicted - measured).abs() / size, 0.0)
+            # A difference that rounding swamps says nothing, nor does one that is not finite.
+            smallest = torch.where(rounding / step <= MISMATCH * size, torch.minimum(smallest, gap), smallest)
+    return float(smallest.masked_fill(~smallest.isfinite(), 0.0).max())
 
 
-def differ(one: Tensor, other: Tensor, precision: torch.dtype) -> bool:
-    """Whether two outputs differ by more than rounding can explain in a network of this precision."""
+def differ(one: Tensor, other: Tensor, precision: torch.dtype, floor: float = 0.0) -> bool:
+    """Whether outputs differ by more than rounding, at least `floor`, can explain in a network of this precision."""
     sizes = one[one.isfinite()].abs()
     largest = float(sizes.max()) if len(sizes) else 0.0
-    tolerance = torch.finfo(precision).eps ** 0.5 * largest
+    tolerance = max(floor, torch.finfo(precision).eps ** 0.5 * largest)
     same = ((one - other).abs() <= tolerance) | (one == other) | (one.isnan() & other.isnan())
     return not bool(same.all())

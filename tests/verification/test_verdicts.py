@@ -378,7 +378,7 @@ def test_bad_data_and_models():
         verify(steep(5), Data("toy", x, torch.tensor([0, 1, 4, 2]), 5), "l2", 0.1)
     with pytest.raises(InputError, match="on wide: the network does not run on an input of shape"):
         verify(steep(5), Data("wide", networks.inputs(4, (9,), 0), torch.zeros(4).long(), 3), "l2", 0.1)
-    with pytest.raises(InputError, match="on toy: the network does not run on an input of shape \(5,\): four pixels are needed"):
+    with pytest.raises(InputError, match="on toy: .* does not run on an input of shape .5,.: four pixels are needed"):
         verify(Asserting(), data(4, 0, (5,)), "l2", 0.1)
     with pytest.raises(InputError, match="^words: integer inputs are tokens, but real numbers are needed"):
         verify(steep(5), Data("words", torch.zeros(4, 4).long(), torch.zeros(4).long(), 3), "l2", 0.1)
