@@ -27,7 +27,9 @@ NETWORKS = (
     " lstm textcnn"
 ).split()
 SECONDS, MEMORY = 300, 8 * 2**30
-VERIFY = ("--samples", "2", "--effort", "quick", "--norm", "linf", "--eps", "0.5/255")
+ATTACK = ("--norm", "linf", "--eps", "0.5/255")
+EVALUATE = ("--attack-samples", "2", "--certified-samples", "2")
+VERIFY = ("--samples", "2", "--effort", "quick")
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def line(name: str) -> str:
         module, checkpoint = getattr(zoo, name)(), Path(folder) / f"{name}.pt"
         torch.save(module.state_dict(), checkpoint)
         parameters = sum(p.numel() for p in module.parameters())
-        table = command(name, ("evaluate", "--eps", "0.5/255", "--norm", "linf"), checkpoint)
-        verdicts = command(name, ("verify", *VERIFY), checkpoint)
+        table = command(name, ("evaluate", *EVALUATE, *ATTACK), checkpoint)
+        verdicts = command(name, ("verify", *VERIFY, *ATTACK), checkpoint)
     cells = [name, f"{parameters / 1e6:.2f} M", *_rows(table), *_certificates(verdicts)]
     return "| " + " | ".join(cells) + " |"
 
