@@ -297,8 +297,9 @@ def robust_measurement(
     """Worst-case margins from both sides, for the robust rows of an evaluation.
 
     The attacks run on at most `attack_samples` random samples of each set. Of the test samples some, drawn at random,
-    are certified with little effort, since a hold-out bound needs no more than a fair sample; all training samples by the global Lipschitz constant of a chain. Where no certificate is available
-    the certified margins are -inf: nothing is certified.
+    are certified with little effort, since a hold-out bound needs no more than a fair sample; all training samples by
+    the global Lipschitz constant of a chain. Where no certificate is available the certified margins are -inf: nothing
+    is certified.
 
     Args:
         model: logits of a batch of inputs.
