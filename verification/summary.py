@@ -182,7 +182,7 @@ def _refutations(results: Iterable[Mapping[str, Any]], name: str) -> Iterator[di
     found: dict[int, dict[str, Any]] = {}
     for result in results:
         values = result["values"]
-        for i, letter in enumerate(values["verdicts"][name]):
+        for i, letter in enumerate(values["verdicts"].get(name, "")):
             one = {
                 "position": i,
                 "norm": result["norm"],

@@ -16,10 +16,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from bounds.errors import InputError
 from bounds.inputs import Data, as_data
 from bounds.network import trace
+from figures import verification_tables
 from tests.verification import networks
 from verification import verdicts
 from verification.attacks import attack
-from verification.plan import Plan
+from verification.certify.routes import SECONDS
+from verification.plan import Plan, plan
 from verification.summary import clopper_pearson
 from verification.surrogates import SURROGATES, slopes
 from verification.training.networks import build
@@ -451,3 +453,56 @@ def test_a_network_that_turns_out_to_be_random_is_refused_at_the_first_loss_that
     with pytest.raises(InputError, match=r"loss was .* and then .*: the network is random, or keeps something"):
         verify(model, (torch.full((4, 3), 0.2), torch.tensor([0, 0, 1, 1])), "linf", 0.1, box=None)
     assert len(calls) > 40
+
+
+def test_what_certificates_leave_out_stands_in_the_record_and_in_every_table(monkeypatch):
+    for effort in SECONDS:
+        monkeypatch.setitem(SECONDS, effort, 1e-6)
+    found = run()
+    assert len(found["notes"]) == 1
+    (note,) = found["notes"]
+    assert "left out relaxation of hidden units at 2 of 2 nonlinearities" in note
+    assert all(upper is not None for result in found["results"] for upper in result["values"]["upper_loss"])
+    assert sum("left out relaxation of hidden units" in remark for remark in verification_tables.remarks(found)) == 1
+    assert "left out relaxation of hidden units" in verification_tables.markdown(found)
+    assert "left out relaxation of hidden units" in verification_tables.latex(found)
+
+
+def test_without_effort_there_are_attacks_and_refutations_but_no_certificates():
+    found, usual = run(effort="none"), run()
+    for result, other in zip(found["results"], usual["results"], strict=True):
+        assert result["values"]["attack_loss"] == other["values"]["attack_loss"]
+        assert result["values"]["surrogates"] == other["values"]["surrogates"] and result["routes"] == {}
+        assert result["values"]["upper_loss"] == [None] * 7 and result["robust_risk_bound"] == 1.0
+        for name, letters in result["values"]["verdicts"].items():
+            assert letters == other["values"]["verdicts"][name].replace("p", "u")
+    assert any("r" in letters for result in found["results"] for letters in result["values"]["verdicts"].values())
+    assert found["notes"][0].startswith("no certificates") and found["settings"]["effort"] == "none"
+    assert "No certificates" in verification_tables.markdown(found)
+
+
+def test_a_verification_tells_what_it_is_doing():
+    heard = []
+    job = plan(
+        steep(5), data(3, 5), "l2", 0.1, network=traced(5), box=None, samples=None, seed=0, delta=0.05, batch=3,
+        name="m", source=None, **QUICK,
+    )  # fmt: skip
+    verdicts.decide(job, tell=heard.append)
+    assert {"relaxing layer 1", "surrogates of sample 3 of 3"} <= set(heard)
+    assert any(what.startswith("attack") for what in heard)
+
+
+def test_as_many_samples_are_certified_as_are_named_or_as_take_two_minutes(monkeypatch):
+    model, net = steep(5), traced(5)
+    measure = functools.partial(robust_measurement, model, data(30, 1), data(40, 2), net, None, "l2", 0.1)
+    assert len(measure(certified_samples=7).certified_test) == 7
+    told = []
+    assert len(measure(progress=lambda *step: told.append(step)).certified_test) == 40
+    assert told == [(16, 40), (32, 40), (40, 40)]
+    monkeypatch.setattr(verdicts, "CERTIFYING", 1e-9)
+    assert len(measure().certified_test) == 16
+
+
+def test_a_bad_memory_is_refused():
+    with pytest.raises(InputError, match="memory 'much': expected a size such as 6GiB"):
+        run(memory="much")
