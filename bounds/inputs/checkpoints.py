@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from bounds.errors import InputError
+from bounds.inputs.entries import Note, silent
 from bounds.inputs.factory import call_factory, parse_arguments, resolve_factory
 from bounds.inputs.files import atomic_write
-from bounds.inputs.state_dict import check_finite, find_state_dict, load_into
+from bounds.inputs.state_dict import check_finite, find_state_dict, load_into, match_precision
 from bounds.inputs.weights_file import read_weights
+from bounds.inputs.wrappers import unwrapped
 
 FORMAT = "jacobound-checkpoint"
 VERSION = 1
@@ -28,16 +30,24 @@ def load_checkpoint(
     arguments: Mapping[str, object] | None = None,
     trust: bool = False,
     index: int | None = None,
+    weights: str | None = None,
+    prefix: str | None = None,
+    note: Note = silent,
 ) -> nn.Module:
     """Load a trained network, in evaluation mode, on the CPU.
 
     Args:
-        path: a state dict (.pt, .pth, .safetensors), a training dictionary around one, a list of state dicts,
-            a checkpoint that `save_checkpoint` wrote, a pickled module, or an exported program (.pt2).
+        path: a state dict (.pt, .pth, .safetensors, or the .index.json of one in shards), a training dictionary
+            around one, a list of state dicts, a checkpoint that `save_checkpoint` wrote, a pickled module, or an
+            exported program (.pt2).
         model: "module:factory" that builds the network of a state dict; the working directory comes last.
         arguments: keyword arguments of the factory; texts are read as Python literals where they are.
         trust: allow files that can run code when loaded: pickled modules and exported programs.
         index: which entry of a list of state dicts to take.
+        weights: the key of the state dict to take, where a training dictionary holds several.
+        prefix: take only the entries of the state dict whose names begin with this; elsewhere, a prefix that
+            all names share is dropped if they fit the factory's network without.
+        note: told, in one line each, what was chosen, left out or converted.
 
     Returns:
         The network; its weights are finite.
@@ -55,13 +65,22 @@ def load_checkpoint(
     path = Path(path).expanduser()
     if arguments and model is None:
         raise InputError(f"{path}: factory arguments were given without a factory; name it with --model module:factory")
-    given = parse_arguments(arguments or {})
-    content = _pick(read_weights(path, trust=trust), index, path)
+    content, where = _pick(read_weights(path, trust=trust), index, path), str(path)
     if isinstance(content, Mapping) and content.get("format") == FORMAT:
-        module = _rebuild(content, model, given, path)
+        _check_own(content, where)
+        spec, given = content["factory"], content["arguments"]
+        weights = weights or "state_dict"
     else:
-        module = _assemble(find_state_dict(content, str(path)), model, given, path)
-    check_finite(module, str(path))
+        spec, given = None, {}
+    found = find_state_dict(content, where, key=weights, note=note)
+    if model is not None:  # a factory of the user's goes before the one that a file names
+        spec, given = model, parse_arguments(arguments or {})
+    elif spec is not None:
+        _own_factory(spec, where)
+    if isinstance(found, nn.Module):
+        found = unwrapped(found)
+    module = _assemble(found, spec, given, where, prefix, note)
+    check_finite(module, where)
     return module.eval()
 
 
@@ -122,35 +141,40 @@ def _pick(content: Any, index: int | None, path: Path) -> Any:
     return content[index]
 
 
-def _assemble(found: Any, model: str | None, arguments: Mapping[str, object], path: Path) -> nn.Module:
-    """The network of a state dict by the user's factory, or a pickled module as it is."""
-    if model is None:
-        if isinstance(found, nn.Module):
-            return found
-        raise InputError(f"{path}: a state dict; name the function that builds its network with --model module:factory")
+def _assemble(
+    found: Any, spec: str | None, arguments: Mapping[str, object], where: str, prefix: str | None, note: Note
+) -> nn.Module:
+    """The network of a state dict by a factory, or a pickled module as it is."""
+    if spec is None and not isinstance(found, nn.Module):
+        remedy = "name the function that builds its network with --model module:factory"
+        raise InputError(f"{where}: a state dict; {remedy}")
+    state = found.state_dict() if isinstance(found, nn.Module) else found
+    if spec is not None:
+        module = _build(spec, arguments)
+        load_into(module, state, where, spec, prefix=prefix, note=note)
+        return module
+    if prefix is not None:
+        raise InputError(f"{where}: a whole module; a prefix chooses among the entries of a state dict")
+    match_precision(found, state, where, note)
+    return found  # type: ignore[no-any-return]
+
+
+def _build(spec: str, arguments: Mapping[str, object]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # initial weights are about to be replaced: draw them aside
         torch.manual_seed(0)
-        module = call_factory(model, arguments)
+        module = call_factory(spec, arguments)
     if not isinstance(module, nn.Module):
-        raise InputError(f"{model}: returned a {type(module).__name__}, not a torch.nn.Module")
-    state = found.state_dict() if isinstance(found, nn.Module) else found
-    load_into(module, state, str(path), model)
+        raise InputError(f"{spec}: returned a {type(module).__name__}, not a torch.nn.Module")
     return module
 
 
-def _rebuild(content: Mapping[str, Any], model: str | None, arguments: Mapping[str, object], path: Path) -> nn.Module:
-    """The network of a checkpoint in our own format; a factory of the user's goes before the one it names."""
+def _check_own(content: Mapping[str, Any], where: str) -> None:
+    """Refuse a checkpoint in our own format that this program cannot read."""
     if content.get("version") != VERSION:
-        raise InputError(f"{path}: format version {content.get('version')}; this program reads version {VERSION}")
+        raise InputError(f"{where}: format version {content.get('version')}; this program reads version {VERSION}")
     lacking = [key for key in ("factory", "arguments", "state_dict") if key not in content]
     if lacking:
-        raise InputError(f"{path}: lacks {', '.join(lacking)}")
-    state = find_state_dict(content["state_dict"], str(path))
-    if model is not None:
-        return _assemble(state, model, arguments, path)
-    spec = content["factory"]
-    _own_factory(spec, str(path))
-    return _assemble(state, spec, content["arguments"], path)
+        raise InputError(f"{where}: lacks {', '.join(lacking)}")
 
 
 def _own_factory(spec: object, where: str) -> None:

@@ -79,7 +79,7 @@ def run(module: nn.Module, inputs: Tensor) -> Tensor:
     try:
         with torch.no_grad():
             output = module(inputs.clone())  # a copy: the network may work in place
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         cause = (str(error).strip() or repr(error)).splitlines()[0]
         raise TraceError(f"the network does not run on an input of shape {shape}: {cause}") from error
     if not isinstance(output, Tensor) or not output.is_floating_point():

@@ -24,6 +24,7 @@ class Wrapped(nn.Module):
         super().__init__()
         setattr(self, part, nn.Linear(4, 3))
 def lazy(): return nn.Sequential(nn.Flatten(), nn.LazyLinear(4))
+def half(): return net().half()
 def wrong(): return 3
 """
 NET = "my_networks:net"

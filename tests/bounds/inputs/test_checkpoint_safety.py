@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import sys
 import zipfile
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -37,6 +40,60 @@ def test_a_malicious_pickle_is_named_and_not_run(new: bool) -> None:
     assert not Path("harm").exists()
     load_checkpoint("evil.pt", model=NET, trust=True)
     assert Path("harm").exists()
+
+
+NUMBERS = [np.float64(0.9), np.float32(0.5), np.float16(1), np.int64(3), np.uint8(7), np.bool_(True), np.str_("done")]
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: type(number).__name__)
+def test_numpy_numbers_beside_the_weights_are_harmless(number: np.generic, new: bool) -> None:
+    torch.save({"accuracy": number, "state_dict": STATE}, "net.pt", _use_new_zipfile_serialization=new)
+    same(load_checkpoint("net.pt", model=NET), trained())
+
+
+class Numpy1Pickler(pickle._Pickler):
+    """Writes a numpy number the way numpy 1 did: with the module's old name."""
+
+    def save_global(self, obj: object, name: str | None = None) -> None:
+        if getattr(obj, "__name__", "") == "scalar":
+            self.write(b"cnumpy.core.multiarray\nscalar\n")
+        else:
+            super().save_global(obj, name)  # type: ignore[misc]
+
+    dispatch = pickle._Pickler.dispatch | {type(np.float64(0).__reduce__()[0]): save_global}
+
+
+def test_numbers_of_numpy_1() -> None:
+    buffer = io.BytesIO()
+    Numpy1Pickler(buffer, protocol=2).dump({"accuracy": np.float64(0.9)})
+    assert b"numpy.core.multiarray" in buffer.getvalue()
+    with zipfile.ZipFile("net.pt", "w") as archive:
+        archive.writestr("net/data.pkl", buffer.getvalue())
+        archive.writestr("net/version", "3\n")
+    assert refusal("net.pt", model=NET) == "net.pt: no state dict found; its keys are accuracy"
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (np.array([None]), "multiarray._reconstruct'"),
+        (np.arange(3), "multiarray._reconstruct'"),
+        (np.dtype("O"), "ObjectDType"),
+        (np.random.default_rng(0), "numpy.random._pickle"),
+    ],
+    ids=["objects", "array", "object type", "generator"],
+)
+def test_other_numpy_objects_stay_refused(value: object, wanted: str) -> None:
+    message = refusal(save({"value": value, "state_dict": STATE}), model=NET)
+    assert wanted in message
+
+
+def test_the_numpy_names_are_allowed_only_while_a_file_is_read() -> None:
+    path = save({"accuracy": np.float64(1), "state_dict": STATE})
+    load_checkpoint(path, model=NET)
+    with pytest.raises(pickle.UnpicklingError, match="multiarray.scalar was not an allowed global"):
+        torch.load(path, weights_only=True)
 
 
 def test_pickled_modules_need_trust(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +143,20 @@ def test_exported_programs_need_trust(name: str) -> None:
     assert not loaded.training
     assert loaded.train().training  # what traces it may switch modes back and forth
     torch.export.export(loaded.eval(), (X,))
+
+
+@pytest.mark.parametrize(
+    ("batch", "allowed"), [(None, "batches of 2 only"), (torch.export.Dim("b", max=64), "batches of at most 64 only")]
+)
+def test_programs_exported_for_some_batch_sizes(batch: object, allowed: str) -> None:
+    program = torch.export.export(trained(), (X[:2],), dynamic_shapes=({0: batch},))
+    torch.export.save(program, "net.pt2")
+    message = refusal("net.pt2", trust=True)
+    assert message.startswith(f"net.pt2: exported for {allowed}; export it for any, with torch.export.export(model, ")
+    remedy = message.partition("with ")[2]
+    program = eval(remedy, {"torch": torch, "model": trained(), "x": X})
+    torch.export.save(program, "net.pt2")
+    torch.testing.assert_close(load_checkpoint("net.pt2", trust=True)(X[:1]), trained()(X[:1]))
 
 
 def test_programs_exported_in_training_mode() -> None:
