@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class Data:
     Args:
         name: short name for messages and records, such as "mnist".
         x: inputs, shape (n, *input_shape), float32 or float64; or uint8, which is kept compact and stands for
-            pixels x/255 in [0, 1].
+            pixels x/255 in [0, 1]; or int64, tokens 0, 1, 2, ..., which stay what they are.
         y: class indices, shape (n,), int64, each in {0, ..., classes-1}.
         classes: number of classes K.
         box: the interval [low, high] that pixels of legal inputs lie in, in input units; None: no limit.
@@ -58,16 +59,21 @@ class Data:
         """Shape of one input, without the batch dimension."""
         return tuple(self.x.shape[1:])
 
+    @property
+    def is_discrete(self) -> bool:
+        """Whether inputs are tokens, such as word indices, between which there is nothing."""
+        return self.x.dtype == torch.int64
+
     def batches(self, size: int, dtype: torch.dtype = torch.float64) -> Iterator[tuple[Tensor, Tensor]]:
         """The samples in order, `size` at a time (the last batch may be smaller).
 
         Yields:
-            x of shape (batch, *input_shape) in input units and `dtype`; y of shape (batch,), int64.
+            x of shape (batch, *input_shape) in input units and `dtype`, tokens in int64; y of shape (batch,), int64.
         """
         if size < 1:
             raise InputError(f"{self.name}: a batch size of {size} was asked for; it must be at least 1")
         for start in range(0, len(self), size):
-            x = self.x[start : start + size].to(dtype)
+            x = self.x[start : start + size].to(torch.int64 if self.is_discrete else dtype)
             yield (x / 255 if self.x.dtype == torch.uint8 else x), self.y[start : start + size]
 
     def subset(self, count: int, seed: int) -> Data:
@@ -103,11 +109,46 @@ class Data:
         return digest.hexdigest()
 
 
-def check_fits(data: Data, input_shape: Sequence[int], outputs: int) -> None:
-    """Check that a network with inputs of `input_shape` and `outputs` logits can be run on `data`.
+def shared_samples(train: Data, test: Data) -> int:
+    """How many test samples occur in the training set: the same pixels in float32, in whatever type and shape.
+
+    >>> pixels = torch.tensor([[0, 51], [255, 7]], dtype=torch.uint8)
+    >>> train = Data("train", pixels, torch.tensor([0, 1]), 2)
+    >>> shared_samples(train, Data("test", torch.tensor([[0.0, 0.2], [0.5, 0.5]]), torch.tensor([0, 1]), 2))
+    1
+    """
+    known = set(_pixel_digests(train))
+    return sum(digest in known for digest in _pixel_digests(test))
+
+
+def sample_digests(x: Tensor) -> list[bytes]:
+    """SHA-256 of each sample's bytes; of inputs of one type, equal ones have equal digests."""
+    return [hashlib.sha256(row).digest() for row in x.reshape(len(x), -1).contiguous().numpy()]
+
+
+def refuse_tokens(data: Data) -> None:
+    """Refuse tokens where real inputs are needed, as by attacks and ordinary networks.
 
     Raises:
-        InputError: when the shapes differ, or the data has more classes than the network has outputs.
+        InputError: for them.
+    """
+    if data.is_discrete:
+        remedy = "convert pixels to float32, or to uint8 (0..255)"
+        raise InputError(f"{data.name}: integer inputs are tokens, but real numbers are needed; {remedy}")
+
+
+def check_fits(data: Data, input_shape: Sequence[int], outputs: int, *, tokens: bool = False) -> None:
+    """Check that a network with inputs of `input_shape` and `outputs` logits can be run on `data`.
+
+    Args:
+        data: to run it on.
+        input_shape: of one input.
+        outputs: number of logits.
+        tokens: whether the network takes tokens, not real numbers.
+
+    Raises:
+        InputError: when the kinds of input or their shapes differ, or the data has more classes than the network
+            has outputs.
 
     >>> data = Data("toy", torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 2]), classes=3)
     >>> check_fits(data, (64,), 3)
@@ -115,6 +156,10 @@ def check_fits(data: Data, input_shape: Sequence[int], outputs: int) -> None:
         ...
     bounds.errors.InputError: toy: inputs have shape (1, 8, 8), but the network takes (64,): reshape them
     """
+    if not tokens:
+        refuse_tokens(data)
+    elif not data.is_discrete:
+        raise InputError(f"{data.name}: inputs have type {data.x.dtype}, but the network takes tokens (int64)")
     if data.input_shape != tuple(input_shape):
         same_size = data.x[0].numel() == torch.Size(input_shape).numel()
         hint = ": reshape them" if same_size else ""
@@ -124,10 +169,16 @@ def check_fits(data: Data, input_shape: Sequence[int], outputs: int) -> None:
         raise InputError(f"{data.name}: {data.classes} classes, but the network has only {outputs} outputs")
 
 
+def _pixel_digests(data: Data) -> Iterator[bytes]:
+    for x, _ in data.batches(4096, torch.float32):
+        yield from sample_digests(x + 0)  # -0.0 becomes 0.0
+
+
 def _check_shapes(data: Data) -> None:
     x, y, name = data.x, data.y, data.name
-    if x.dtype not in (torch.uint8, torch.float32, torch.float64):
-        raise InputError(f"{name}: inputs have type {x.dtype}; float32, float64 or uint8 (0..255) is needed")
+    if x.dtype not in (torch.uint8, torch.int64, torch.float32, torch.float64):
+        kinds = "float32, float64 or uint8 (0..255), or int64 for tokens"
+        raise InputError(f"{name}: inputs have type {x.dtype}; {kinds} is needed")
     if y.dtype != torch.int64:
         raise InputError(f"{name}: labels have type {y.dtype}; class indices (integers) are needed")
     if y.dim() != 1:
@@ -156,13 +207,18 @@ def _check_pixels(data: Data) -> None:
             first = int(bad.nonzero()[0])
             value = "a NaN" if flat[first].isnan().any() else "an infinite value"
             raise InputError(f"{data.name}: sample {first} has {value}")
+    if data.is_discrete and bool((data.x < 0).any()):
+        first = int((data.x < 0).flatten(1).any(dim=1).nonzero()[0])
+        raise InputError(f"{data.name}: sample {first} has a negative number; integer inputs are tokens 0, 1, 2, ...")
     if data.box is not None:
         _check_box(data, *data.box)
 
 
 def _check_box(data: Data, low: float, high: float) -> None:
-    if not low < high:
-        raise InputError(f"{data.name}: the box [{low:g}, {high:g}] is empty")
+    if data.is_discrete:
+        raise InputError(f"{data.name}: a box [{low:g}, {high:g}] was given, but integer inputs are tokens, not pixels")
+    if not (low < high and math.isfinite(low) and math.isfinite(high)):
+        raise InputError(f"{data.name}: the box [{low:g}, {high:g}] is empty or unbounded")
     scale = 255 if data.x.dtype == torch.uint8 else 1
     smallest, largest = float(data.x.min()) / scale, float(data.x.max()) / scale
     if smallest < low or largest > high:

@@ -21,7 +21,13 @@ SPLITS = ("train", "test")
 
 
 def load_data(
-    name: str, *, split: str = "train", data_dir: str | Path | None = None, progress: Progress | None = None
+    name: str,
+    *,
+    split: str = "train",
+    data_dir: str | Path | None = None,
+    keys: tuple[str, str] | None = None,
+    box: tuple[float, float] | None = None,
+    progress: Progress | None = None,
 ) -> Data:
     """Load one split of a data set.
 
@@ -32,6 +38,8 @@ def load_data(
         split: "train" or "test".
         data_dir: folder to look into first, itself and its subfolder of that name; then come the folder that
             the environment variable JACOBOUND_DATA names, the cache folder, and a download into it.
+        keys: names of inputs and labels in an .npz file, such as ("images_{split}", "labels_{split}").
+        box: the interval that legal pixels lie in, in place of one that the data set has.
         progress: called with (bytes so far, bytes in all) during a download.
 
     Raises:
@@ -43,15 +51,24 @@ def load_data(
     """
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
+    if keys is not None and not name.endswith(".npz"):
+        raise InputError(f"{name}: names of arrays ({', '.join(keys)}) are for .npz files")
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    return as_data(_load(name, split, folder, keys, progress), box=box)
+
+
+def _load(
+    name: str, split: str, data_dir: Path | None, keys: tuple[str, str] | None, progress: Progress | None
+) -> Data:
     if name.endswith(".npz"):
-        return load_npz(Path(name).expanduser(), split)
+        return load_npz(Path(name).expanduser(), split, keys)
     if ":" in name:
         return _from_factory(name, split)
     if name == "digits":
         return load_digits(split)
     if name not in KNOWN:
         raise unknown_name("data set", name, ["digits", *KNOWN, "FILE.npz", "MODULE:FACTORY"])
-    return load_known(KNOWN[name], split, None if data_dir is None else Path(data_dir).expanduser(), progress)
+    return load_known(KNOWN[name], split, data_dir, progress)
 
 
 def _from_factory(spec: str, split: str) -> Data:

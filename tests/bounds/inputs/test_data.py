@@ -10,6 +10,7 @@ import torch
 
 from bounds.errors import InputError
 from bounds.inputs import Data, check_fits
+from bounds.inputs.data import shared_samples
 
 
 def toy(n: int = 10, classes: int = 3) -> Data:
@@ -83,7 +84,9 @@ X, Y = torch.zeros(3, 2), torch.tensor([0, 1, 0])
 @pytest.mark.parametrize(
     ("x", "y", "classes", "box", "message"),
     [
-        (X.long(), Y, 2, None, "inputs have type torch.int64; float32, float64 or uint8"),
+        (X.int(), Y, 2, None, "inputs have type torch.int32; float32, float64 or uint8"),
+        (X.long() - Y[:, None], Y, 2, None, "sample 1 has a negative number; integer inputs are tokens 0, 1, 2"),
+        (X.long(), Y, 2, (0.0, 1.0), r"a box \[0, 1\] was given, but integer inputs are tokens"),
         (X.to(torch.complex64), Y, 2, None, "inputs have type torch.complex64"),
         (X, Y.float(), 2, None, "labels have type torch.float32; class indices"),
         (X, Y[:, None], 2, None, r"labels have shape \(3, 1\); one class index per sample"),
@@ -98,6 +101,8 @@ X, Y = torch.zeros(3, 2), torch.tensor([0, 1, 0])
         (X + 1.5, Y, 2, (0.0, 1.0), r"pixels lie in \[1.5, 1.5\], outside the box \[0, 1\]"),
         (X - 0.5, Y, 2, (0.0, 1.0), r"pixels lie in \[-0.5, -0.5\], outside the box"),
         (X, Y, 2, (1.0, 1.0), r"the box \[1, 1\] is empty"),
+        (X, Y, 2, (0.0, float("nan")), r"the box \[0, nan\] is empty or unbounded"),
+        (X, Y, 2, (0.0, float("inf")), r"the box \[0, inf\] is empty or unbounded"),
     ],
 )
 def test_invalid_data_is_refused_in_one_line(
@@ -118,3 +123,59 @@ def test_fit() -> None:
         check_fits(data, (4,), 3)
     with pytest.raises(InputError, match="3 classes, but the network has only 2 outputs"):
         check_fits(data, (1, 2, 2), 2)
+
+
+def tokens() -> Data:
+    return Data("words", torch.tensor([[2**60 + 1, 0], [7, 7]]), torch.tensor([0, 1]), 2)
+
+
+def test_tokens_stay_what_they_are() -> None:
+    data = tokens()
+    assert data.is_discrete and not toy().is_discrete
+    ((x, _),) = data.batches(2)
+    assert x.dtype == torch.int64 and torch.equal(x, data.x)
+    ((x, _),) = data.batches(2, torch.float32)
+    assert x.dtype == torch.int64
+    assert data.subset(1, seed=0).is_discrete and data.first_classes(2).is_discrete
+    assert data.digest() != Data("reals", data.x.double(), data.y, 2).digest()
+
+
+def test_tokens_fit_only_what_takes_tokens() -> None:
+    check_fits(tokens(), (2,), 2, tokens=True)
+    with pytest.raises(InputError, match="^words: integer inputs are tokens, but real numbers are needed; convert"):
+        check_fits(tokens(), (2,), 2)
+    with pytest.raises(InputError, match=r"^toy: inputs have type torch.float32, but the network takes tokens"):
+        check_fits(toy(), (1, 2, 2), 3, tokens=True)
+
+
+def pixels(seed: int, count: int) -> Data:
+    x = torch.randint(0, 256, (count, 1, 3, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return Data("pixels", x, torch.arange(count) % 2, 2)
+
+
+def test_shared_samples_are_counted_whatever_their_type_and_label() -> None:
+    train, other = pixels(0, 9), pixels(1, 5)
+    assert shared_samples(train, other) == 0
+    assert shared_samples(train, train) == 9
+    mixed = torch.cat([other.x, train.x[[3, 3, 8]]])
+    y = torch.ones(8, dtype=torch.int64)
+    for x in (mixed, mixed.float() / 255, mixed.double() / 255, mixed.flatten(1)):
+        test = Data("mixed", x, y, 2)
+        assert shared_samples(train, test) == 3
+        assert shared_samples(test, train) == 2
+
+
+def test_every_byte_is_the_same_pixel_in_every_type() -> None:
+    x = torch.arange(256, dtype=torch.uint8)[:, None]
+    y = torch.zeros(256, dtype=torch.int64)
+    for same in (x.double() / 255, x.float() / 255, (x.double() / 255).float()):
+        for one, other in zip(x, same, strict=True):
+            assert shared_samples(Data("a", one[None], y[:1], 1), Data("b", other[None], y[:1], 1)) == 1
+
+
+def test_a_negative_zero_is_a_zero_and_tokens_are_compared_exactly() -> None:
+    zero = Data("zero", torch.zeros(1, 2), torch.tensor([0]), 1)
+    assert shared_samples(zero, Data("negative", -zero.x, zero.y, 1)) == 1
+    near = Data("near", tokens().x - 1 + (tokens().x == 0).long(), tokens().y, 2)
+    assert shared_samples(tokens(), tokens()) == 2
+    assert shared_samples(tokens(), near) == 0

@@ -75,6 +75,15 @@ def test_factories_of_one_set(factories: str) -> None:
         load_data(f"{factories}:single", split="test")
 
 
+def test_a_given_box_is_that_of_the_data(factories: str) -> None:
+    assert load_data(f"{factories}:pair").box is None
+    assert load_data(f"{factories}:pair", box=(0.0, 9.0)).box == (0.0, 9.0)
+    assert load_data(f"{factories}:sets", split="test", box=(0.0, 9.0)).box == (0.0, 9.0)
+    assert load_data("digits", box=(-1.0, 2.0)).box == (-1.0, 2.0)
+    with pytest.raises(InputError, match=r"^digits: pixels lie in \[0, 1\], outside the box \[0, 0.5\]$"):
+        load_data("digits", box=(0.0, 0.5))
+
+
 def test_factories_that_fail(factories: str) -> None:
     with pytest.raises(InputError, match="^data_factories:wrong: a int is not labelled data"):
         load_data(f"{factories}:wrong")

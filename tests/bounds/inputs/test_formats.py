@@ -180,8 +180,35 @@ def test_npz_with_one_set_is_a_training_set(tmp_path: Path) -> None:
 
 
 def test_npz_without_the_arrays(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds images, labels; x_train and y_train \(or x and y\) are needed"):
+    with pytest.raises(
+        InputError, match=r"holds images, labels; x_train and y_train \(or x and y\) are needed; --x-key"
+    ):
         load_data(npz(tmp_path / "a.npz", images=[1], labels=[2]))
+
+
+def test_npz_labels_in_columns_and_one_hot_rows(tmp_path: Path) -> None:
+    x = np.linspace(0, 1, 12).reshape(4, 3)
+    column = npz(tmp_path / "a.npz", x_train=x, y_train=[[0.0], [1.0], [1.0], [0.0]], x_test=x[:1], y_test=[[2.0]])
+    hot = npz(tmp_path / "b.npz", x_train=x, y_train=np.eye(3)[[0, 1, 1, 0]], x_test=x[:1], y_test=np.eye(3)[[2]])
+    for name in (column, hot):
+        train, test = load_data(name), load_data(name, split="test")
+        assert (train.y.tolist(), test.y.tolist(), train.classes, test.classes) == ([0, 1, 1, 0], [2], 3, 3)
+
+
+def test_npz_with_other_names(tmp_path: Path) -> None:
+    arrays = {"images_train": [[1.0], [2.0]], "labels_train": [0, 1], "images_test": [[3.0]], "labels_test": [2]}
+    name = npz(tmp_path / "a.npz", **arrays, x=[[9.0]], y=[0])
+    keys = ("images_{split}", "labels_{split}")
+    train, test = load_data(name, keys=keys), load_data(name, split="test", keys=keys)
+    assert (train.x.tolist(), test.x.tolist(), train.classes, test.classes) == ([[1.0], [2.0]], [[3.0]], 3, 3)
+    one = load_data(name, keys=("images_test", "labels_test"))
+    assert one.x.tolist() == [[3.0]]
+    with pytest.raises(InputError, match=r"holds one set \(x, y\), a training set; names with {split} in them"):
+        load_data(name, split="test", keys=("x", "y"))
+    with pytest.raises(InputError, match="labels_test, x, y; pixels_test and y are needed; --x-key and --y-key name"):
+        load_data(name, split="test", keys=("pixels_{split}", "y"))
+    with pytest.raises(InputError, match=r"^digits: names of arrays \(x, y\) are for .npz files$"):
+        load_data("digits", keys=("x", "y"))
 
 
 def test_npz_never_unpickles(tmp_path: Path) -> None:
