@@ -28,18 +28,29 @@ PIPED_WIDTH = 140
 
 def evaluate(
     checkpoint: Annotated[
-        Path, typer.Argument(help="State dict (.pt, .pth, .safetensors), training dictionary, or own checkpoint.")
+        Path,
+        typer.Argument(
+            help="State dict (.pt, .pth, .safetensors, .index.json), training dictionary, or own checkpoint."
+        ),
     ],
     model: loading.Model = None,
     model_arg: loading.ModelArguments = None,
     mean: loading.Mean = None,
     std: loading.Std = None,
     index: loading.Index = None,
+    weights: loading.Weights = None,
+    prefix: loading.Prefix = None,
     trust: loading.Trust = False,
     data: loading.DataName = "digits",
     data_dir: loading.DataFolder = None,
+    x_key: loading.XKey = None,
+    y_key: loading.YKey = None,
+    box: loading.Box = None,
     eps: Annotated[
-        float | None, typer.Option(help="Attack radius in input units; without it, no robust bounds.")
+        str | None,
+        typer.Option(
+            help="Attack radius in input units, such as 0.1 or 8/255; without it, no robust bounds.", metavar="RADIUS"
+        ),
     ] = None,
     norm: Annotated[str, typer.Option(help="Attack norm: l1, l2 or linf.")] = "l2",
     plain_ball: Annotated[
@@ -72,12 +83,12 @@ def evaluate(
     from bounds import evaluate as evaluate_network
     from bounds.checks import check_settings
     from bounds.errors import InputError
-    from bounds.inputs import load_data
     from bounds.progress import Stages
 
     form = chosen_form(json=json, markdown=markdown, latex=latex, bibtex=bibtex)
-    check_settings(delta=delta, margin=margin, eps=eps, norm=norm, keys=bound)
-    if plain_ball and eps is None:
+    radius = loading.radius_of(eps)
+    check_settings(delta=delta, margin=margin, eps=radius, norm=norm, keys=bound)
+    if plain_ball and radius is None:
         raise InputError("--plain-ball: there is no attack without --eps")
     if out is not None:
         check_folder(out)
@@ -87,13 +98,16 @@ def evaluate(
         arguments=loading.key_values(model_arg or []),
         trust=trust,
         index=index,
+        weights=weights,
+        prefix=prefix,
         normalisation=loading.normalisation(mean, std),
     )
+    keys, limits = loading.array_keys(x_key, y_key), loading.box_of(box)
     network = loaded(checkpoint)
     reference = None if init is None else loaded(init)
     with Stages(quiet=quiet) as report:
         train, test = (
-            load_data(data, split=split, data_dir=data_dir, progress=partial(report, f"downloading {data}"))
+            loading.load_split(data, split, report, data_dir=data_dir, keys=keys, box=limits)
             for split in ("train", "test")
         )
         evaluation = evaluate_network(
@@ -101,9 +115,9 @@ def evaluate(
             train,
             test,
             init=reference,
-            eps=eps,
+            eps=radius,
             norm=norm,
-            robust=None if eps is None else _robust(train, test, norm, eps, plain_ball, attack_samples, seed),
+            robust=None if radius is None else _robust(train, test, norm, radius, plain_ball, attack_samples, seed),
             margin=margin,
             delta=delta,
             keys=bound,

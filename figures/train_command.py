@@ -111,14 +111,21 @@ def _load(data: str, split: str, data_dir: Path | None, report: Stages) -> Data:
 
 
 def _values(option: str, pairs: list[str] | None) -> dict[str, Any]:
-    """Arguments from texts KEY=VALUE; a value is a Python literal where it is one, inf included."""
+    """Arguments from texts KEY=VALUE."""
     found: dict[str, Any] = {}
     for pair in pairs or []:
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
             raise InputError(f"{option} {pair}: expected key=value")
-        try:
-            found[key] = float(text) if text in {"inf", "-inf"} else ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            found[key] = text
+        found[key] = _value(text)
     return found
+
+
+def _value(text: str) -> Any:
+    """A Python literal where the text is one, a number where it is a fraction or infinite, else the text."""
+    for read in (ast.literal_eval, loading.number):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            continue
+    return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,11 +30,14 @@ def verify(
     context: typer.Context,
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(help="State dict (.pt, .pth, .safetensors), training dictionary, or own checkpoint."),
+        typer.Argument(
+            help="State dict (.pt, .pth, .safetensors, .index.json), training dictionary, or own checkpoint."
+        ),
     ] = None,
     norm: Annotated[str, typer.Option(help="Attack norms, comma-separated: l2, linf, l1.")] = "l2",
     eps: Annotated[
-        str | None, typer.Option(help="Radii in input units: START:STOP:COUNT, or comma-separated.", metavar="RADII")
+        str | None,
+        typer.Option(help="Radii in input units: 0.1,0.2 or 4/255,8/255 or START:STOP:COUNT.", metavar="RADII"),
     ] = None,
     samples: Annotated[
         int | None,
@@ -46,9 +48,14 @@ def verify(
     mean: loading.Mean = None,
     std: loading.Std = None,
     index: loading.Index = None,
+    weights: loading.Weights = None,
+    prefix: loading.Prefix = None,
     trust: loading.Trust = False,
     data: loading.DataName = "digits",
     data_dir: loading.DataFolder = None,
+    x_key: loading.XKey = None,
+    y_key: loading.YKey = None,
+    box: loading.Box = None,
     plain_ball: Annotated[
         bool, typer.Option("--plain-ball", help="Let attacks leave the box of valid inputs.")
     ] = False,
@@ -78,14 +85,23 @@ def verify(
         raise InputError("no checkpoint was named (nor a record to --replay)")
     if eps is None:
         raise InputError("--eps is missing: name radii such as 0.1 or 0.01:0.3:8")
-    norms, radii = norm.split(","), radii_of(eps)
-    options = {
+    if plain_ball and box is not None:
+        raise InputError("--plain-ball and --box: only one of them")
+    norms, radii = norm.split(","), loading.radii_of(eps)
+    options: dict[str, Any] = {
         "model": model,
         "arguments": loading.key_values(model_arg or []),
         "index": index,
         "normalisation": loading.normalisation(mean, std),
         "data": data,
     }
+    later = {  # in the record only where given, so that a record made without them stays the same verification
+        "weights": weights,
+        "prefix": prefix,
+        "keys": loading.array_keys(x_key, y_key),
+        "box": loading.box_of(box),
+    }
+    options |= {key: value for key, value in later.items() if value is not None}
 
     def planned(report: Stages) -> Plan:
         from verification.plan import check_settings, plan
@@ -111,27 +127,6 @@ def verify(
         )
 
     _print(_record(planned, out, quiet), form)
-
-
-def radii_of(text: str) -> list[float]:
-    """Radii from START:STOP:COUNT (evenly spaced) or a comma-separated list.
-
-    Raises:
-        InputError: for anything else.
-
-    >>> radii_of("0.5:2:4"), radii_of("0.1,0.3")
-    ([0.5, 1.0, 1.5, 2.0], [0.1, 0.3])
-    """
-    if ":" not in text:
-        return loading.numbers("--eps", text)
-    try:
-        start, stop, count = text.split(":")
-        first, last, number = float(start), float(stop), int(count)
-    except ValueError:
-        raise InputError(f"--eps {text}: expected START:STOP:COUNT") from None
-    if number < 2 or not first < last:
-        raise InputError(f"--eps {text}: STOP must lie above START, and COUNT must be at least 2")
-    return [first + (last - first) * i / (number - 1) for i in range(number - 1)] + [last]
 
 
 def _record(planned: Callable[[Stages], Plan], out: Path | None, quiet: bool) -> dict[str, Any]:
@@ -180,14 +175,14 @@ def _load(
     checkpoint: Path, options: Mapping[str, Any], data_dir: Path | None, trust: bool, report: Stages
 ) -> tuple[nn.Module, Data, str]:
     """The network, the held-out data and the SHA-256 of the checkpoint."""
-    from bounds.inputs import load_data
+    from bounds.inputs.weights_file import weights_digest
 
-    name = options["data"]
-    choices = {key: options[key] for key in ("model", "arguments", "index", "normalisation")}
+    of_network = ("model", "arguments", "index", "weights", "prefix", "normalisation")
+    choices: dict[str, Any] = {key: options.get(key) for key in of_network}
     network = loading.load_network(checkpoint, trust=trust, **choices)
-    held_out = load_data(name, split="test", data_dir=data_dir, progress=partial(report, f"downloading {name}"))
-    with checkpoint.expanduser().open("rb") as file:
-        return network, held_out, hashlib.file_digest(file, "sha256").hexdigest()
+    keys, box = (None if options.get(key) is None else tuple(options[key]) for key in ("keys", "box"))
+    held_out = loading.load_split(options["data"], "test", report, data_dir=data_dir, keys=keys, box=box)
+    return network, held_out, weights_digest(checkpoint.expanduser())
 
 
 def _print(record: dict[str, Any], form: str | None) -> None:

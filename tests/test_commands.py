@@ -283,6 +283,31 @@ def test_forms(run: Callable[..., Result], form: str, first: str, inside: str) -
     assert result.out.endswith("\n") and not result.out.endswith("\n\n")
 
 
+def test_options_that_say_how_to_read_the_files(run: Callable[..., Result], folder: Path) -> None:
+    state = {f"model.{name}": tensor for name, tensor in _mlp(0).state_dict().items()}
+    averaged = {name: tensor * 2 for name, tensor in state.items()}
+    torch.save({"state_dict": state | {"loss.weight": torch.ones(3)}, "state_dict_ema": averaged}, folder / "both.pt")
+    arrays = np.load(folder / "tiny.npz")
+    np.savez(folder / "odd.npz", **{f"{name}_odd": arrays[name] for name in arrays})
+    keys = ("--x-key", "x_{split}_odd", "--y-key", "y_{split}_odd")
+    arguments = (*NETWORK, *QUICK, "--jacobian-samples", "5", "--json", "--quiet")
+    expected = record(run("evaluate", "state.pt", *arguments, *DATA))
+    found = run("evaluate", "both.pt", *arguments, "--prefix", "model", "--data", "odd.npz", *keys)
+    assert found.err.splitlines() == [
+        "note: both.pt: took the weights 'state_dict'; others there for --weights: state_dict_ema",
+        "note: both.pt: left out what is not under 'model.': loss.weight",
+    ]
+    for part in ("accuracy", "rows", "settings"):
+        assert record(found)[part] == expected[part]
+
+
+def test_a_radius_as_a_fraction_and_a_box(run: Callable[..., Result]) -> None:
+    small = ("--attack-samples", "5", "--jacobian-samples", "5", "--json", "--quiet")
+    found = record(run("evaluate", "state.pt", *NETWORK, *DATA, *QUICK, "--eps", "8/255", "--box", "-1,1", *small))
+    assert found["settings"]["attack_set"]["eps"] == 8 / 255
+    assert found["data"]["box"] == found["settings"]["attack_set"]["box"] == [-1.0, 1.0]
+
+
 BAD = {
     "missing file": (("nowhere.pt",), ["nowhere.pt: no such file"]),
     "folder": ((".",), [".: a folder"]),
@@ -309,6 +334,16 @@ BAD = {
     "mean alone": (("state.pt", *NETWORK, "--mean", "0.5"), ["--mean and --std go together"]),
     "mean no number": (("state.pt", *NETWORK, "--mean", "a", "--std", "1"), ["--mean a: expected numbers"]),
     "std zero": (("state.pt", *NETWORK, "--mean", "0", "--std", "0"), ["stds positive"]),
+    "no such weights": (("training.pt", *NETWORK, "--weights", "ema"), ["training.pt: holds nothing under 'ema'"]),
+    "no such prefix": (("state.pt", *NETWORK, "--prefix", "net"), ["state.pt: no entry begins with 'net.'"]),
+    "box too small": (
+        ("state.pt", *NETWORK, "--box", "0,1/2"),
+        ["tiny.npz: pixels lie in [", "outside the box [0, 0.5]"],
+    ),
+    "no such arrays": (
+        ("state.pt", *NETWORK, "--x-key", "a_{split}", "--y-key", "b"),
+        ["tiny.npz: holds x_train, y_train, x_test, y_test; a_train and b are needed; --x-key and --y-key name others"],
+    ),
     "channels": (("state.pt", *NETWORK, "--mean", "0,0", "--std", "1,1"), ["state.pt, on tiny.npz", "2 channels"]),
     "control flow": (
         (
@@ -341,7 +376,7 @@ BAD_DATA = {
     "truncated.npz": "truncated.npz: truncated",
     "untested.npz": "x_test and y_test are missing",
     "wide.npz": "state.pt, on wide.npz: the network does not run on an input of shape (7,)",
-    "integers.npz": "integers.npz: inputs have type torch.int32",
+    "integers.npz": "integers.npz: integer inputs are tokens, but real numbers are needed; convert pixels to float32",
     "labels.npz": "labels.npz: 5 classes, but the network has only 3 outputs",
     "negative.npz": "negative.npz: label -",
     "fractions.npz": "fractions.npz: labels have type torch.float64",
@@ -356,6 +391,12 @@ BAD_DATA = {
 BAD_SETTINGS = {
     ("--eps", "-0.1"): "eps = -0.1: must be a number >= 0",
     ("--eps", "nan"): "eps = nan",
+    ("--eps", "small"): "--eps small: expected numbers, such as 0.1 or 8/255",
+    ("--eps", "1/0"): "--eps 1/0: expected numbers",
+    ("--eps", "4/255,8/255"): "--eps 4/255,8/255: evaluate takes one radius, not 2 (verify takes several)",
+    ("--eps", "0.01:0.3:8"): "--eps 0.01:0.3:8: evaluate takes one radius, not 8",
+    ("--box", "0,0.5,1"): "--box 0,0.5,1: expected two numbers LOW,HIGH",
+    ("--y-key", "labels"): "--x-key and --y-key go together",
     ("--norm", "l3"): "unknown norm 'l3': did you mean 'l2'?",
     ("--bound", "bartlet2017"): "unknown bound 'bartlet2017': did you mean 'bartlett2017_spectral'?",
     ("--delta", "1"): "delta = 1: must lie between 0 and 1",
@@ -402,7 +443,6 @@ def test_settings_are_checked_before_any_file_is_read(
         (("evalute",), "No such command 'evalute'"),
         (("evaluate",), "Missing argument"),
         (("evaluate", "state.pt", "--modle", "x"), "No such option: --modle"),
-        (("evaluate", "state.pt", "--eps", "small"), "--eps"),
         (("evaluate", "state.pt", "--seed", "-1"), "--seed"),
         (("evaluate", "state.pt", "--attack-samples", "0"), "--attack-samples"),
         (("evaluate", "state.pt", "--data-dir", "nowhere"), "'nowhere' does not exist"),

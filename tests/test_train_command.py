@@ -71,6 +71,15 @@ def test_the_default_name_says_what_was_trained(run: Callable[..., Result], tmp_
     assert (tmp_path / "digits-mlp-plain.pt").exists()
 
 
+def test_a_radius_may_be_a_fraction(run: Callable[..., Result], tmp_path: Path) -> None:
+    attacked = ("--regulariser", "adversarial", "--strength", "1", "--regulariser-arg", "norm=linf")
+    for name, eps in (("one.pt", "1/8"), ("two.pt", "0.125")):
+        found = run("train", *QUICK, *attacked, "--regulariser-arg", f"eps={eps}", "--quiet", "--out", name)
+        assert found.code == 0, found.err
+    one, two = (load_checkpoint(tmp_path / name).state_dict() for name in ("one.pt", "two.pt"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

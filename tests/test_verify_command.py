@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import jacobound
@@ -239,13 +240,75 @@ def test_evenly_spaced_radii_and_all_samples(run: Callable[..., Result]) -> None
     assert record["settings"]["box"] is None and record["data"]["samples"] == 20
 
 
+def test_radii_are_fractions_too_in_any_order(run: Callable[..., Result]) -> None:
+    found = run("own.pt", *DATA, *QUICK, "--samples", "2", "--eps", "8/255,0,0.01", "--json", "--quiet")
+    assert [result["eps"] for result in json.loads(found.out)["results"]] == [0.0, 0.01, 8 / 255]
+
+
+def test_options_that_say_how_to_read_the_files_are_kept_for_a_replay(run: Callable[..., Result], folder: Path) -> None:
+    state = {f"model.{name}": tensor for name, tensor in torch.load(folder / "state.pt").items()}
+    torch.save({"plain": {}, "averaged": state | {"loss.weight": torch.ones(3)}}, folder / "odd.pt")
+    arrays = dict(np.load(folder / "tiny.npz"))
+    renamed = {name.replace("x_", "images_").replace("y_", "labels_"): array for name, array in arrays.items()}
+    np.savez(folder / "odd.npz", **{name: a / 255 if "images" in name else a[:, None] for name, a in renamed.items()})
+    named = ("--model", "verify_networks:mlp", "--weights", "averaged", "--prefix", "model", "--box", "0,1")
+    data = ("--data", "odd.npz", "--x-key", "images_{split}", "--y-key", "labels_{split}")
+    made = run("odd.pt", *named, *data, *QUICK, "--norm", "linf", "--eps", "1/2", "--out", "odd.json", "--quiet")
+    assert made.code == 0, made.err
+    assert made.err == "note: odd.pt: left out what is not under 'model.': loss.weight\nwritten to odd.json\n"
+    record = read(folder / "odd.json")
+    assert record["settings"]["box"] == [0.0, 1.0] and claims(record)
+    replayed = run("--replay", "odd.json", "--trust", "--quiet")
+    assert replayed.code == 0 and "refutations confirmed" in replayed.out, replayed.err
+
+
+def test_a_record_made_without_them_lacks_these_options(written: Result, folder: Path) -> None:
+    assert set(read(folder / "record.json")["source"]["options"]) == {
+        "model",
+        "arguments",
+        "index",
+        "normalisation",
+        "data",
+    }
+
+
+def test_a_checkpoint_in_shards_is_known_by_all_of_them(run: Callable[..., Result], folder: Path) -> None:
+    state = torch.load(folder / "state.pt")
+    for name, tensor in state.items():
+        save_file({name: tensor}, folder / f"{name}.safetensors")
+    index = {"weight_map": {name: f"{name}.safetensors" for name in state}}
+    (folder / "net.safetensors.index.json").write_text(json.dumps(index))
+    named = ("--model", "verify_networks:mlp", *DATA, *QUICK, "--samples", "2", "--eps", "0.1", "--quiet")
+    arguments = ("net.safetensors.index.json", *named, "--out", "shards.json")
+    assert run(*arguments).code == 0
+    assert "nothing was computed" in run(*arguments).err
+    save_file({"2.bias": state["2.bias"] + 1}, folder / "2.bias.safetensors")
+    refused = run(*arguments)
+    assert refused.code == 2 and "a record with other settings, data or network is there" in refused.err
+
+
 BAD = {
     ("own.pt", "--eps", "-0.1"): "attack radius -0.1",
-    ("own.pt", "--eps", "0.2,0.1"): "eps: 0.1 after 0.2; the radii must increase",
-    ("own.pt", "--eps", "0.1,0.1"): "eps: 0.1 after 0.1",
+    ("own.pt", "--eps", "0.1,0.2,1/10"): "eps: the radius 0.1 is given twice",
     ("own.pt", "--eps", "nan"): "attack radius nan",
     ("own.pt", "--eps", "small"): "--eps small: expected numbers",
     ("own.pt", "--eps", ""): "--eps : expected numbers",
+    ("own.pt", "--eps", "1/0"): "--eps 1/0: expected numbers",
+    ("own.pt", "--eps", "0.1", "--box", "0,1", "--plain-ball"): "--plain-ball and --box: only one of them",
+    ("own.pt", "--eps", "0.1", "--box", "0"): "--box 0: expected two numbers LOW,HIGH",
+    ("own.pt", "--eps", "0.1", "--box", "0,0.5"): "outside the box [0, 0.5]",
+    ("own.pt", "--eps", "0.1", "--x-key", "x"): "--x-key and --y-key go together",
+    (
+        "own.pt",
+        "--eps",
+        "0.1",
+        "--x-key",
+        "x",
+        "--y-key",
+        "y",
+    ): "tiny.npz: holds x_train, y_train, x_test, y_test; x and",
+    ("own.pt", "--eps", "0.1", "--weights", "ema"): "own.pt: holds nothing under 'ema'",
+    ("own.pt", "--eps", "0.1", "--prefix", "net"): "own.pt: no entry begins with 'net.'",
     ("own.pt", "--eps", "0.1:0.3"): "--eps 0.1:0.3: expected START:STOP:COUNT",
     ("own.pt", "--eps", "0.3:0.1:4"): "--eps 0.3:0.1:4: STOP must lie above START",
     ("own.pt", "--eps", "0.1:0.3:1"): "COUNT must be at least 2",

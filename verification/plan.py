@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from bounds.errors import InputError, unknown_name
 from bounds.inputs import Data, check_fits
+from bounds.inputs.data import refuse_tokens
 from bounds.measure.models import Model, float64_model
 from bounds.network import SamplesInteract, TracedNetwork, TraceError, trace
 from verification.attack_set import AttackSet
@@ -131,8 +131,9 @@ def plan(
         InputError: for bad settings, inputs outside the box, or data that do not fit the network.
     """
     norms = (norm,) if isinstance(norm, str) else tuple(norm)
-    radii = (float(eps),) if isinstance(eps, int | float) else tuple(float(radius) for radius in eps)
+    radii = (float(eps),) if isinstance(eps, int | float) else tuple(sorted(float(radius) for radius in eps))
     check_settings(norms, radii, effort=effort, delta=delta, steps=steps, restarts=restarts, batch=batch)
+    refuse_tokens(data)
     chosen_box = data.box if box == "data" else box
     chosen, indices = _choose(data, samples, seed)
     for x, _ in chosen.batches(256):
@@ -189,9 +190,9 @@ def check_settings(norms: Sequence[str], radii: Sequence[float], *, effort: str,
     for norm in norms:
         for radius in radii:
             AttackSet(norm, radius)
-    for smaller, larger in itertools.pairwise(radii):
-        if not smaller < larger:
-            raise InputError(f"eps: {larger:g} after {smaller:g}; the radii must increase")
+    for radius in radii:
+        if radii.count(radius) > 1:
+            raise InputError(f"eps: the radius {radius:g} is given twice")
     if effort not in EFFORTS:
         raise unknown_name("effort", effort, EFFORTS)
     if not 0 < delta < 1:
@@ -234,7 +235,7 @@ def _check_outputs(run: Callable[[Tensor], Tensor], data: Data, name: str) -> No
     x = next(data.batches(2))[0].requires_grad_(True)
     try:
         logits = run(x)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         cause = (str(error).strip() or repr(error)).splitlines()[0]
         raise InputError(f"{name}: does not run on {data.name}, inputs of shape {data.input_shape}: {cause}") from error
     if logits.ndim != 2 or len(logits) != len(x) or logits.shape[1] < 2:

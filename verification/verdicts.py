@@ -81,7 +81,7 @@ def verify(
         model: logits of a batch of inputs; a module is copied to float64 in eval mode.
         data: held-out samples: the bound on the robust risk presumes that training never touched them.
         norm: "l2", "linf", "l1", or several of them.
-        eps: radius, input units, or increasing radii.
+        eps: radius, input units, or several, each once.
         network: the model traced, if that was done already.
         box: valid input values; "data" for those of the data, None for the plain ball.
         samples: how many samples to take, at random; all if None.

@@ -11,9 +11,10 @@ import pytest
 import torch
 from scipy.stats import beta, binomtest
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from bounds.errors import InputError
-from bounds.inputs import Data
+from bounds.inputs import Data, as_data
 from bounds.network import trace
 from tests.verification import networks
 from verification import verdicts
@@ -335,8 +336,7 @@ def test_what_cannot_be_traced_is_attacked_all_the_same():
         ({"radii": [-0.1, 0.2]}, "attack radius -0.1"),
         ({"radii": [0.1, math.inf]}, "attack radius inf"),
         ({"radii": [math.nan]}, "attack radius nan"),
-        ({"radii": [0.2, 0.1]}, "eps: 0.1 after 0.2; the radii must increase"),
-        ({"radii": [0.1, 0.1]}, "eps: 0.1 after 0.1"),
+        ({"radii": [0.2, 0.1, 0.2]}, "eps: the radius 0.2 is given twice"),
         ({"norms": []}, "norms: none"),
         ({"norms": ["l2", "l2"]}, "norms l2, l2: one is named twice"),
         ({"norms": ["l3"]}, "unknown norm 'l3'"),
@@ -354,6 +354,21 @@ def test_bad_settings(change, message):
         run(**change)
 
 
+def test_the_order_of_the_radii_does_not_matter():
+    one, other = (run(samples=1, norms="l2", radii=radii) for radii in ((0.01, 0.0), (0.0, 0.01)))
+    assert one == other
+    assert [result["eps"] for result in one["results"]] == [0.0, 0.01]
+
+
+def test_the_order_of_a_shuffling_loader_does_not_matter():
+    records = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        loader = DataLoader(TensorDataset(data(9, 1).x, data(9, 1).y), batch_size=2, shuffle=True)
+        records.append(verify(steep(5), as_data(loader), "l2", 0.1, samples=3, network=traced(5), **QUICK).record)
+    assert records[0] == records[1]
+
+
 def test_bad_data_and_models():
     x = networks.inputs(4, (4,), 0)
     with pytest.raises(InputError, match="7: 4 samples were asked for|7 samples were asked for"):
@@ -362,10 +377,20 @@ def test_bad_data_and_models():
         verify(steep(5), Data("toy", x, torch.tensor([0, 1, 4, 2]), 5), "l2", 0.1)
     with pytest.raises(InputError, match="does not run on wide"):
         verify(steep(5), Data("wide", networks.inputs(4, (9,), 0), torch.zeros(4).long(), 3), "l2", 0.1)
+    with pytest.raises(InputError, match="does not run on toy, inputs of shape .*: four pixels are needed"):
+        verify(Asserting(), data(4, 0, (5,)), "l2", 0.1)
+    with pytest.raises(InputError, match="^words: integer inputs are tokens, but real numbers are needed"):
+        verify(steep(5), Data("words", torch.zeros(4, 4).long(), torch.zeros(4).long(), 3), "l2", 0.1)
     with pytest.raises(InputError, match="influence each other|rest of its batch"):
         verify(nn.Sequential(Centred(), networks.mlp(0)), data(4, 0), "l2", 0.1)
     with pytest.raises(InputError, match="nothing to attack"):
         verify(lambda z: torch.ones(len(z), 3), data(4, 0), "l2", 0.1)
+
+
+class Asserting(nn.Module):
+    def forward(self, x):
+        assert x.shape[1] == 4, "four pixels are needed"
+        return x
 
 
 class Centred(nn.Module):

@@ -261,6 +261,15 @@ def test_the_example_must_fit(example: Tensor, message: str) -> None:
         trace(nn.Linear(4, 3), example)
 
 
+def test_a_network_that_asserts_the_shape_of_its_input() -> None:
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        assert x.shape[1] == 4, "four pixels are needed"
+        return x
+
+    with pytest.raises(TraceError, match=r"does not run on an input of shape \(5,\): four pixels are needed"):
+        trace(broken(forward), torch.zeros(1, 5))
+
+
 def test_a_constant_network_is_refused() -> None:
     module = broken(lambda self, x: self.fc.weight[:2])
     with pytest.raises(TraceError, match="does not depend on its input"):
