@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bounds.errors import InputError, unknown_name
-from bounds.inputs import Data, check_fits
-from bounds.inputs.data import refuse_tokens
+from bounds.inputs import Data, check_fits, refuse_tokens
 from bounds.measure.models import Model, float64_model
 from bounds.network import SamplesInteract, TracedNetwork, TraceError, trace
 from verification.attack_set import AttackSet

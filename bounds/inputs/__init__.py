@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bounds.inputs.checkpoints import load_checkpoint, save_checkpoint
     from bounds.inputs.conversion import as_data
-    from bounds.inputs.data import Data, check_fits
+    from bounds.inputs.data import Data, check_fits, refuse_tokens, shared_samples
     from bounds.inputs.datasets import load_data
     from bounds.inputs.normalised import Normalised
 
-__all__ = ["Data", "Normalised", "as_data", "check_fits", "load_checkpoint", "load_data", "save_checkpoint"]
+__all__ = [
+    "Data",
+    "Normalised",
+    "as_data",
+    "check_fits",
+    "load_checkpoint",
+    "load_data",
+    "refuse_tokens",
+    "save_checkpoint",
+    "shared_samples",
+]
 
 _HOMES = {
     "Data": "data",
@@ -21,7 +31,9 @@ _HOMES = {
     "check_fits": "data",
     "load_checkpoint": "checkpoints",
     "load_data": "datasets",
+    "refuse_tokens": "data",
     "save_checkpoint": "checkpoints",
+    "shared_samples": "data",
 }
 
 

@@ -60,7 +60,7 @@ def find_state_dict(
             raise InputError(f"{where}: holds nothing under '{key}'{_holdings(content, '')}")
         inner = inner[part]
     while isinstance(inner, Mapping) and not _is_state_dict(inner):
-        taken = next((name for name in _USUAL_KEYS if isinstance(inner.get(name), Mapping | nn.Module)), None)
+        taken = next((name for name in _USUAL_KEYS if _holds_weights(inner.get(name))), None)
         if taken is None:
             break
         others = ["/".join([*path, str(name)]) for name in inner if name != taken and _holds_weights(inner[name])]

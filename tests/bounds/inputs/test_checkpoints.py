@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("workshop")
         {"model_state_dict": STATE},
         {"model": STATE, "ema": {"weight": torch.zeros(1)}},
         {"net": {"state_dict": STATE}},
+        {"model": {"name": "net", "width": 4}, "weights": STATE},
         {"ema": STATE, "step": torch.tensor(3)},
         {"state_dict": {f"module.{name}": tensor for name, tensor in STATE.items()}},
         {f"_orig_mod.{name}": tensor for name, tensor in STATE.items()},

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from bounds.errors import InputError
-from bounds.inputs import Data, check_fits
-from bounds.inputs.data import shared_samples
+from bounds.inputs import Data, check_fits, shared_samples
 
 
 def toy(n: int = 10, classes: int = 3) -> Data:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from bounds.inputs import load_checkpoint
-from bounds.inputs.checkpoints import load_checkpoint as load
 
 from .checkpoint_files import NET, STATE, refusal, same, save, trained
 
@@ -19,7 +18,7 @@ LIGHTNING = {"state_dict": {f"model.{name}": t for name, t in STATE.items()} | {
 
 def noted(content: object, **options: Any) -> tuple[nn.Module, list[str]]:
     notes: list[str] = []
-    module = load(save(content), model=NET, note=notes.append, **options)
+    module = load_checkpoint(save(content), model=NET, note=notes.append, **options)
     assert all(note.startswith("net.pt: ") and "\n" not in note for note in notes)
     return module, [note.removeprefix("net.pt: ") for note in notes]
 
@@ -73,7 +72,7 @@ def test_averaged_and_plain_weights_side_by_side_in_one_state_dict() -> None:
     assert torch.equal(averaged["4.bias"], STATE["4.bias"] * 2)
 
 
-def test_a_prefix_is_for_state_dicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prefix_is_for_state_dicts() -> None:
     save(trained())
     assert refusal("net.pt", trust=True, prefix="model").startswith("net.pt: a whole module; a prefix chooses")
 
