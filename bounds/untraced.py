@@ -76,8 +76,10 @@ def _untraced(module: nn.Module, data: Data, name: str, why: TraceError) -> Untr
         pair = pair_of(forward, data.x[:2].to(torch.float64))
         outputs = run(forward, pair).shape[1]
         check_samples_are_independent(forward, pair)
+    except SamplesInteract as error:
+        raise SamplesInteract(f"{name}, on {data.name}: {error}") from error
     except TraceError as error:
-        raise type(error)(f"{name}, on {data.name}: {error}") from error
+        raise why if str(error) in str(why) else TraceError(f"{why}; and in float64 {error}") from error
     obstacle = Obstacle("untraced", str(why.__cause__ or why), REMEDY)
     shape = tuple(pair.shape[1:])
     return Untraced(forward, shape, outputs, Architecture((), (), (obstacle,), pair[0].numel(), outputs))

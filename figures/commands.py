@@ -66,10 +66,16 @@ def evaluate(
         typer.Option(help="Evaluate only this bound; may be repeated.", metavar="KEY", show_default="all"),
     ] = None,
     jacobian_samples: Annotated[
-        int, typer.Option(help="How many samples of each set Jacobians are measured on.", min=1)
-    ] = 1000,
+        int | None,
+        typer.Option(
+            help="How many samples of each set Jacobians are measured on.",
+            min=1,
+            show_default="1000 within a minute",
+        ),
+    ] = None,
     attack_samples: Annotated[int, typer.Option(help="How many samples of each set are attacked.", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Seed of subsets, attacks and norm estimates.", min=0)] = 0,
+    memory: loading.Memory = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write the table in every form, figures and report to.")
     ] = None,
@@ -78,6 +84,7 @@ def evaluate(
     latex: Annotated[bool, typer.Option("--latex", help="Print the table as LaTeX.")] = False,
     bibtex: Annotated[bool, typer.Option("--bibtex", help="Print the references as BibTeX.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    verbose: loading.Verbose = False,
 ) -> None:
     """Print the table of bounds for a trained network."""
     from bounds import evaluate as evaluate_network
@@ -86,7 +93,7 @@ def evaluate(
     from bounds.progress import Stages
 
     form = chosen_form(json=json, markdown=markdown, latex=latex, bibtex=bibtex)
-    radius = loading.radius_of(eps)
+    radius, budget = loading.radius_of(eps), loading.budget_of(memory)
     check_settings(delta=delta, margin=margin, eps=radius, norm=norm, keys=bound)
     if plain_ball and radius is None:
         raise InputError("--plain-ball: there is no attack without --eps")
@@ -105,7 +112,7 @@ def evaluate(
     keys, limits = loading.array_keys(x_key, y_key), loading.box_of(box)
     network = loaded(checkpoint)
     reference = None if init is None else loaded(init)
-    with Stages(quiet=quiet) as report:
+    with Stages(quiet=quiet, verbose=verbose) as report:
         train, test = (
             loading.load_split(data, split, report, data_dir=data_dir, keys=keys, box=limits)
             for split in ("train", "test")
@@ -122,6 +129,7 @@ def evaluate(
             delta=delta,
             keys=bound,
             jacobian_samples=jacobian_samples,
+            memory=budget,
             seed=seed,
             name=checkpoint.name,
             progress=report,

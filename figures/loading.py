@@ -14,6 +14,7 @@ from bounds.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
+    from bounds.budget import Budget
     from bounds.inputs import Data
     from bounds.progress import Stages
 
@@ -52,6 +53,16 @@ Box = Annotated[
         show_default="that of the data",
     ),
 ]
+
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory that a stage may take, such as 6GiB.",
+        metavar="SIZE",
+        show_default="a quarter of what is free",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print the seconds of each stage and the peak memory.")]
 
 
 def load_network(
@@ -230,3 +241,17 @@ def number(text: str) -> float:
     if float(denominator) == 0:
         raise ValueError(f"{text}: a fraction over zero")
     return float(numerator) / float(denominator)
+
+
+def budget_of(memory: str | None) -> Budget | None:
+    """The budget that a text names; None without one.
+
+    Raises:
+        InputError: for a text that is no size.
+
+    >>> budget_of("2GiB"), budget_of(None)
+    (Budget(memory=2147483648), None)
+    """
+    from bounds.budget import Budget
+
+    return None if memory is None else Budget.parse(memory)
