@@ -65,7 +65,8 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         head = "<tr><th>bound<th>log10 raw, fixed class<th>guaranteed<th>log10 raw, a posteriori<th>why</tr>"
-        return f"<table>{head}{''.join(map(_html_row, self.rows))}</table>"
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.record["notes"])
+        return f"{notes}<table>{head}{''.join(map(_html_row, self.rows))}</table>"
 
 
 def _html_row(row: dict[str, Any]) -> str:

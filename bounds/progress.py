@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from types import TracebackType
@@ -83,5 +82,7 @@ def peak_memory() -> int:
     >>> peak_memory() > 10**6
     True
     """
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
