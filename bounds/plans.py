@@ -128,6 +128,8 @@ def _affordable(each: Load, plain: tuple[str, ...], seconds: float) -> int:
 def _fewer(counts: list[int], usual: list[int], sizes: tuple[int, int], limit: float) -> str:
     if counts == usual:
         return ""
+    if not any(counts):
+        return f"Jacobians are not measured: one would take over {limit:g} s (--jacobian-samples)"
     of = " and ".join(
         f"{count} of {size} {which} samples"
         for count, size, which in zip(counts, sizes, ("training", "held-out"), strict=False)
