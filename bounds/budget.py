@@ -35,6 +35,17 @@ class Budget:
         return cls(int(SHARE * psutil.virtual_memory().available))
 
     @classmethod
+    def of(cls, memory: Budget | str | None) -> Budget:
+        """The budget that was asked for: one, its text, or a quarter of what is available.
+
+        Raises:
+            InputError: for a text that is no size.
+        """
+        if memory is None:
+            return cls.available()
+        return cls.parse(memory) if isinstance(memory, str) else memory
+
+    @classmethod
     def parse(cls, text: str) -> Self:
         """A budget written as a number with a unit: "6GiB", "800M", "1.5g".
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from itertools import groupby
@@ -16,12 +16,12 @@ from torch import nn
 
 from bounds.budget import Budget
 from bounds.calculus.stratification import Grid
-from bounds.catalogue.assumptions import Setting
+from bounds.catalogue.assumptions import Setting, Violation
 from bounds.catalogue.entry import Bound, Entry, HoldOut
 from bounds.checks import check_settings, refuse_mismatch, refuse_nonfinite, refuse_outside, refuse_small
 from bounds.empirical import Sides
 from bounds.errors import InputError, unknown_name
-from bounds.inputs import Data, as_data, check_fits
+from bounds.inputs import Data, as_data, check_fits, shared_samples
 from bounds.inputs import measured as measured_data
 from bounds.measure import data_norms, layer_norms, operator_norm, support_radius
 from bounds.measure.load import NUMBER, load
@@ -67,7 +67,8 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         head = "<tr><th>bound<th>log10 raw, fixed class<th>guaranteed<th>log10 raw, a posteriori<th>why</tr>"
-        return f"<table>{head}{''.join(map(_html_row, self.rows))}</table>"
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.record["notes"])
+        return f"{notes}<table>{head}{''.join(map(_html_row, self.rows))}</table>"
 
 
 def _html_row(row: dict[str, Any]) -> str:
@@ -96,7 +97,7 @@ def evaluate(
     eta: float = 0.05,
     keys: Sequence[str] | None = None,
     jacobian_samples: int | None = None,
-    memory: Budget | None = None,
+    memory: Budget | str | None = None,
     seed: int = 0,
     name: str = "model",
     progress: Progress | None = None,
@@ -121,7 +122,7 @@ def evaluate(
         keys: catalogue keys; all if None.
         jacobian_samples: how many samples of each set Jacobians are measured on; if None, 1000 or, where the shapes
             say that this takes over a minute, fewer.
-        memory: what each stage may take; a quarter of what is available if None.
+        memory: what each stage may take, a `Budget` or a text such as "6GiB"; a quarter of what is available if None.
         seed: of subsets and Lanczos starts.
         name: of the model, for records.
         progress: called with (stage, done, total).
@@ -144,7 +145,8 @@ def evaluate(
     refuse_small(train, test)
     refuse_outside(train, test)
     refuse_nonfinite(model)
-    memory = memory or Budget.available()
+    shared = shared_samples(train, test)
+    memory = Budget.of(memory)
     report("tracing the network", 0, 1)
     network = traced_or_not(model, train, name)
     for data in (train, test):
@@ -153,8 +155,10 @@ def evaluate(
     report("tracing the network", 1, 1)
     available = None if callable(robust) and isinstance(network, Untraced) else robust
     setting = Setting(len(train), norm if eps is not None else None, available is not None, train.box is not None)
-    chosen = list(candidates(entries, network.architecture, setting))
+    chosen = list(candidates(entries, network.architecture, setting, _spoilt(shared, len(test))))
     needed = needs(chosen)
+    if needed.robust and callable(available) and not network.architecture.obstacles:
+        needed = replace(needed, layers=needed.layers | {"s"})  # certificates of a chain use them
     layers = plan_layers(network, needed, everything=keys is None)
     measured = measure_network(network, train, reference, eps, norm, seed, report, wanted=layers.norms, memory=memory)
     if measured.failure() >= delta:
@@ -178,9 +182,9 @@ def evaluate(
                 "layers": [layer.name for layer in measured.architecture.layers],
                 "parameters": sum(p.numel() for p in model.parameters()),
             },
-            "data": _data_record(train, test, network.outputs, measured.data),
+            "data": _data_record(train, test, shared, network.outputs, measured.data),
             "settings": _settings_record(settings, sides, reference is not None, seed),
-            "notes": [*network.notes, *(note for note in (layers.note, jacobians.note) if note)],
+            "notes": [*network.notes, *filter(None, (_overlap(shared, len(test)), layers.note, jacobians.note))],
             "accuracy": sides.accuracy,
             "layers": [_layer_record(measured, i) for i, layer in enumerate(measured.layers) if layer.complete],
             "jacobians": sides.jacobian_summary(),
@@ -342,11 +346,26 @@ def _reference(init: nn.Module, train: Data, network: TracedNetwork) -> TracedNe
     return reference
 
 
-def _data_record(train: Data, test: Data, classes: int, norms: DataMeasurement) -> dict[str, Any]:
+def _overlap(shared: int, m: int) -> str:
+    """A warning; empty without shared samples."""
+    occur = f"{shared} of {m} held-out samples {'occurs' if shared == 1 else 'occur'} in the training set"
+    return f"{occur}: do not trust the hold-out rows and the measured gaps" if shared else ""
+
+
+def _spoilt(shared: int, m: int) -> list[Violation]:
+    """Why hold-out bounds do not apply, if so."""
+    if shared < m:
+        return []
+    because = f"all {m} held-out samples occur in the training set"
+    return [Violation("samples that training never touched", because, "give a test set of its own")]
+
+
+def _data_record(train: Data, test: Data, shared: int, classes: int, norms: DataMeasurement) -> dict[str, Any]:
     return {
         "name": train.label,
         "n": len(train),
         "m": len(test),
+        "shared": shared,
         "input_shape": list(train.input_shape),
         "classes": classes,
         "units": "input units",

@@ -76,19 +76,16 @@ def plan_layers(network: Network, needs: Needs, *, everything: bool) -> LayerPla
     """
     if not network.segments:
         return LayerPlan(frozenset())
-    chain = not network.architecture.obstacles
-    needed = needs.layers | (
-        {"s"} if needs.robust and chain else set()
-    )  # certificates use the operator norms of a chain
-    if not needed and not everything:
+    if not needs.layers and not everything:
         return LayerPlan(
             frozenset(), "no bound that was asked for and applies needs norms of layers: they are not listed"
         )
     seconds = sum(norm_work(segment) + norms_work(segment) for segment in network.segments) / RATE
-    if seconds <= SHOWN or (everything and chain):
+    both = "s" in needs.layers and len(needs.layers) > 1  # all but s are measured together
+    if seconds <= SHOWN or both or (everything and not network.architecture.obstacles):
         return LayerPlan(frozenset(LAYER_NORMS))
-    who = "the bounds need only some" if needed else "no bound that applies needs"
-    return LayerPlan(needed, f"{who} norms of layers, and all would take over {SHOWN:g} s: they are not listed")
+    who = "the bounds need only some" if needs.layers else "no bound that applies needs"
+    return LayerPlan(needs.layers, f"{who} norms of layers, and all would take over {SHOWN:g} s: they are not listed")
 
 
 def plan_jacobians(
@@ -131,6 +128,8 @@ def _affordable(each: Load, plain: tuple[str, ...], seconds: float) -> int:
 def _fewer(counts: list[int], usual: list[int], sizes: tuple[int, int], limit: float) -> str:
     if counts == usual:
         return ""
+    if not any(counts):
+        return f"Jacobians are not measured: one would take over {limit:g} s (--jacobian-samples)"
     of = " and ".join(
         f"{count} of {size} {which} samples"
         for count, size, which in zip(counts, sizes, ("training", "held-out"), strict=False)

@@ -54,14 +54,20 @@ def evaluate(
         typer.Option(help="Evaluate only this bound; may be repeated.", metavar="KEY", show_default="all"),
     ] = None,
     jacobian_samples: Annotated[
-        int, typer.Option(help="How many samples of each set Jacobians are measured on.", min=1)
-    ] = 1000,
+        int | None,
+        typer.Option(
+            help="How many samples of each set Jacobians are measured on.",
+            min=1,
+            show_default="1000 within a minute",
+        ),
+    ] = None,
     attack_samples: Annotated[int, typer.Option(help="How many samples of each set are attacked.", min=1)] = 200,
     certified_samples: Annotated[
         int | None,
         typer.Option(help="How many test samples are certified.", min=2, show_default="at most 500, or two minutes"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of subsets, attacks and norm estimates.", min=0)] = 0,
+    memory: loading.Memory = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write the table in every form, figures and report to.")
     ] = None,
@@ -70,6 +76,7 @@ def evaluate(
     latex: Annotated[bool, typer.Option("--latex", help="Print the table as LaTeX.")] = False,
     bibtex: Annotated[bool, typer.Option("--bibtex", help="Print the references as BibTeX.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    verbose: loading.Verbose = False,
 ) -> None:
     """Print the table of bounds for a trained network."""
     from bounds import evaluate as evaluate_network
@@ -87,7 +94,7 @@ def evaluate(
     choices = source.choices()
     network = loading.load_network(checkpoint, choices, trust=source.trust)
     reference = None if init is None else loading.load_network(init, choices, trust=source.trust)
-    with Stages(quiet=quiet) as report:
+    with Stages(quiet=quiet, verbose=verbose) as report:
         train, test = (
             loading.load_split(choices, split, report, data_dir=source.data_dir) for split in ("train", "test")
         )
@@ -113,6 +120,7 @@ def evaluate(
             delta=delta,
             keys=bound,
             jacobian_samples=jacobian_samples,
+            memory=memory,
             seed=seed,
             name=checkpoint.name,
             progress=report,

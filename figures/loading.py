@@ -75,6 +75,16 @@ Box = Annotated[
     ),
 ]
 
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory that a stage may take, such as 6GiB.",
+        metavar="SIZE",
+        show_default="a quarter of what is free",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print the seconds of each stage and the peak memory.")]
+
 
 @dataclass(frozen=True)
 class Source:

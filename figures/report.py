@@ -56,6 +56,7 @@ def report(records: Sequence[Record], title: str = "Bounds and robustness") -> s
                 "record": evaluation,
                 "rows": reading_order([evaluation]),
                 "described": tables.described(evaluation),
+                "notes": tables.notes(evaluation),
                 "settings": tables.settings(evaluation),
             }
             for evaluation in evaluations
@@ -137,7 +138,7 @@ def _layers_in_words(evaluations: Sequence[Record]) -> str:
         for layer in dict.fromkeys(dominant):
             times = f"{dominant.count(layer)} of {len(dominant)} bounds"
             parts.append(f"in {evaluation['model']['name']}, {layer} dominates {times}")
-    return "Share of each layer in each bound: " + "; ".join(parts) + "."
+    return "Share of each layer in each bound: " + ("; ".join(parts) or "no bound with a per-layer form applies") + "."
 
 
 def _verdicts_title(verification: Record) -> str:

@@ -44,6 +44,15 @@ def described(record: Record) -> str:
     return f"{model['name']}, {parameters}; {data['name']}, {sizes} of shape {shape}, {data['classes']} classes"
 
 
+def notes(record: Record) -> list[str]:
+    """What a reader must know of all rows, in sentences; records of older versions have none.
+
+    >>> notes({"notes": ["layers are not listed"]}), notes({})
+    (['Layers are not listed.'], [])
+    """
+    return [as_sentence(note) for note in record.get("notes", [])]
+
+
 def settings(record: Record) -> list[tuple[str, str]]:
     """What the numbers depend on, as pairs of name and value.
 
@@ -157,6 +166,8 @@ class Terminal:
                 yield Padding(Text(_in_words(row)), (0, 0, 1, 2))
             yield Text(NOTE, style="dim")
         chosen = ", ".join(f"{name}: {setting}" for name, setting in settings(self.record))
+        for note in notes(self.record):
+            yield Text(f"\n{note}")
         yield Text(f"\n{chosen}", style="dim")
 
 
@@ -223,7 +234,8 @@ def markdown(record: Record) -> str:
         lines.append(markdown_row([name, *numbers]))
         sentences.append(f"- {markdown_escape(f'{name}: {sentence(row)}')}")
     chosen = [f"- {markdown_escape(f'{name}: {setting}')}" for name, setting in settings(record)]
-    return "\n".join([*lines, "", NOTE, "", *sentences, "", "Settings:", "", *chosen, ""])
+    said = [markdown_escape(note) for note in notes(record)]
+    return "\n".join([*lines, "", " ".join([NOTE, *said]), "", *sentences, "", "Settings:", "", *chosen, ""])
 
 
 def markdown_row(texts: Sequence[str]) -> str:
@@ -280,7 +292,7 @@ def latex(record: Record) -> str:
         r"\bottomrule",
         r"\end{tabular}",
         "",
-        rf"\smallskip {escape(NOTE)} {escape(chosen)}.",
+        rf"\smallskip {escape(' '.join([NOTE, *notes(record)]))} {escape(chosen)}.",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -49,10 +49,8 @@ def verify(
         bool, typer.Option("--plain-ball", help="Let attacks leave the box of valid inputs.")
     ] = False,
     effort: Annotated[str, typer.Option(help="Of the certificates: none, quick, standard or thorough.")] = "standard",
-    memory: Annotated[
-        str | None,
-        typer.Option(help="Memory for the certificates, such as 6GiB.", show_default="a quarter of what is available"),
-    ] = None,
+    memory: loading.Memory = None,
+    verbose: loading.Verbose = False,
     steps: Annotated[int, typer.Option(help="Gradient steps per start of an attack.", min=1)] = 40,
     restarts: Annotated[int, typer.Option(help="Starts of an attack.", min=1)] = 2,
     delta: Annotated[float, typer.Option(help="Failure probability of the robust-risk bounds together.")] = 0.05,
@@ -107,10 +105,10 @@ def verify(
             memory=memory,
         )
 
-    _print(_record(planned, out, quiet), form)
+    _print(_record(planned, out, quiet=quiet, verbose=verbose), form)
 
 
-def _record(planned: Callable[[Stages], Plan], out: Path | None, quiet: bool) -> dict[str, Any]:
+def _record(planned: Callable[[Stages], Plan], out: Path | None, *, quiet: bool, verbose: bool) -> dict[str, Any]:
     """The record of a plan: decided now, continued from a journal, or as it lies there finished."""
     from bounds import records
     from bounds.progress import Stages
@@ -118,7 +116,7 @@ def _record(planned: Callable[[Stages], Plan], out: Path | None, quiet: bool) ->
 
     journal = None if out is None else out.with_name(f"{out.name}.partial")
     try:
-        with Stages(quiet=quiet) as report:
+        with Stages(quiet=quiet, verbose=verbose) as report:
             job = planned(report)
             if out is not None and out.exists():
                 return _finished(out, job.fingerprint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import os
@@ -51,6 +52,13 @@ class Branching(nn.Linear):
         if x.sum() > 0:
             return super().forward(x)
         return -super().forward(x)
+
+
+class Checking(nn.Linear):
+    def forward(self, x):
+        if x.isnan().any():
+            raise ValueError("NaN")
+        return super().forward(x)
 
 
 class Mixing(nn.Linear):
@@ -327,6 +335,31 @@ def test_a_radius_as_a_fraction_and_a_box(run: Callable[..., Result]) -> None:
     assert found["data"]["box"] == found["settings"]["attack_set"]["box"] == [-1.0, 1.0]
 
 
+def test_a_network_that_cannot_be_traced(run: Callable[..., Result], folder: Path) -> None:
+    given = ("--model-arg", "in_features=6", "--model-arg", "out_features=3", "--eps", "0.1", "--out", "untraced")
+    result = run("evaluate", "linear.pt", "--model", "cli_networks:Checking", *given, *DATA, "--quiet")
+    assert result.code == 0
+    assert "Checking.forward" in result.out
+    rows = json.loads((folder / "untraced" / "evaluation.json").read_text())["rows"]
+    assert {row["bound"] for row in rows if row["status"] == "value"} == {"holdout_binomial", "holdout_bernstein"}
+    for name in ("report.html", "evaluation.md", "evaluation.tex"):
+        assert "control flow depends on the input" in html.unescape((folder / "untraced" / name).read_text())
+
+
+def test_memory_that_does_not_suffice(run: Callable[..., Result]) -> None:
+    result = run("evaluate", "state.pt", *NETWORK, *DATA, "--memory", "100B", "--quiet")
+    assert result.code == 2
+    assert result.err == "jacobound: a sample takes 144 B, the budget is 100 B: raise it with --memory\n"
+
+
+def test_verbose_says_what_each_stage_took(run: Callable[..., Result]) -> None:
+    lines = run("evaluate", "state.pt", *NETWORK, *DATA, *QUICK, "--verbose", "--memory", "1GiB").err.splitlines()
+    stages = [line.partition(":")[0] for line in lines]
+    assert "measuring the layers" in stages and "margins on the test set" in stages
+    assert len(set(stages)) == len(stages) and all(line.endswith(" s") for line in lines[:-1])
+    assert lines[-1].startswith("peak memory: ") and lines[-1].endswith("B")
+
+
 BAD = {
     "missing file": (("nowhere.pt",), ["nowhere.pt: no such file"]),
     "folder": ((".",), [".: a folder"]),
@@ -364,7 +397,8 @@ BAD = {
         ["tiny.npz: holds x_train, y_train, x_test, y_test; a_train and b are needed; --x-key and --y-key name others"],
     ),
     "channels": (("state.pt", *NETWORK, "--mean", "0,0", "--std", "1,1"), ["state.pt, on tiny.npz", "2 channels"]),
-    "control flow": (
+    "memory no size": (("state.pt", *NETWORK, "--memory", "much"), ["memory 'much': expected a size such as 6GiB"]),
+    "control flow over the batch": (
         (
             "linear.pt",
             "--model",

@@ -142,7 +142,7 @@ def plan(
     batch: int,
     name: str,
     source: Mapping[str, Any] | None,
-    memory: str | None = None,
+    memory: Budget | str | None = None,
 ) -> Plan:
     """Check the settings of `verification.verdicts.verify`, choose the samples and trace the network.
 
@@ -152,7 +152,7 @@ def plan(
     norms = (norm,) if isinstance(norm, str) else tuple(norm)
     radii = (float(eps),) if isinstance(eps, int | float) else tuple(sorted(float(radius) for radius in eps))
     check_settings(norms, radii, effort=effort, delta=delta, steps=steps, restarts=restarts, batch=batch)
-    budget = Budget.available() if memory is None else Budget.parse(memory)
+    budget = Budget.of(memory)
     data = as_data(data)
     chosen, indices = _choose(data, samples, seed)
     chosen = measured(model, chosen)

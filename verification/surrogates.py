@@ -12,6 +12,7 @@ from torch import Tensor
 from bounds.errors import InputError
 from bounds.inputs import Data
 from bounds.measure import JacobianNorms, jacobian_norms
+from bounds.measure.load import load
 from bounds.measure.margin import margins_of_logits
 from bounds.network.logits import as_logits
 from bounds.network.modes import with_gradients
@@ -193,7 +194,8 @@ def _loss_and_gradient_norm(
 ) -> tuple[Tensor, Tensor]:
     """Losses, and gradient norms that are not finite where the logits or the gradient are not."""
     losses, norms = [], []
-    for inputs, labels in zip(x.split(chunk), y.split(chunk), strict=True):
+    size = load(run, x[:1].double()).batch(None, chunk, "a backward pass") if len(x) else chunk
+    for inputs, labels in zip(x.split(size), y.split(size), strict=True):
         inputs = inputs.double().requires_grad_(True)
         with torch.enable_grad():
             loss = finite_losses(run(inputs), labels)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from bounds.budget import Budget
 from bounds.errors import unknown_name
 from bounds.inputs import Data
 from bounds.network import TracedNetwork
@@ -76,7 +77,7 @@ def verify(
     source: Mapping[str, Any] | None = None,
     journal: Path | None = None,
     batch: int = 50,
-    memory: str | None = None,
+    memory: Budget | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Decide "robust loss <= surrogate" for every sample, attack norm, radius and surrogate (theory §2).

@@ -70,7 +70,7 @@ class Load:
 def load(model: Callable[[Tensor], Tensor], x: Tensor) -> Load:
     """What one sample takes: of a traced network from its shapes, of any other model from a trial.
 
-    The trial counts what is saved for the way back for six copies of a sample more than for two, so that weights do
+    The trial counts what is saved for the way back for three copies of a sample more than for two, so that weights do
     not count, and adds the columns that a 3×3 convolution would make of the largest.
 
     Args:
@@ -84,9 +84,9 @@ def load(model: Callable[[Tensor], Tensor], x: Tensor) -> Load:
         products = sum(segment.products for segment in model.segments)
         return Load(math.prod(model.input_shape), model.outputs, model.footprint, products)
     outputs, two = _trial(model, x[:1], 2)
-    _, six = _trial(model, x[:1], 6)
-    kept = sum(six) - sum(two) + 2 * _TAPS * (max(six) - max(two))
-    return Load(x[0].numel(), outputs, NUMBER * math.ceil(kept / 4))
+    _, three = _trial(model, x[:1], 3)
+    kept = sum(three) - sum(two) + 2 * _TAPS * (max(three) - max(two))
+    return Load(x[0].numel(), outputs, NUMBER * kept)
 
 
 def load_of(model: Callable[[Tensor], Tensor], data: Batches) -> Load:

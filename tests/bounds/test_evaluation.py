@@ -12,9 +12,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from bounds import evaluate, records
+from bounds.budget import Budget
 from bounds.errors import InputError
 from bounds.evaluation import Evaluation
 from bounds.inputs import Data
+from bounds.network import SamplesInteract
 from bounds.robust_margins import RobustMargins
 
 
@@ -257,3 +259,126 @@ def test_one_sample_is_too_few() -> None:
     for train, test in ((one, TEST), (TRAIN, one)):
         with pytest.raises(InputError, match="one: 1 sample; the bounds need at least 2"):
             evaluate(network(), train, test)
+
+
+def refused(*arguments: object, **named: object) -> None:
+    pytest.fail("measured what no bound needs")
+
+
+def test_a_holdout_bound_takes_forward_passes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = standard().row("holdout_binomial", "standard")
+    for measure in ("evaluation.operator_norm", "evaluation.layer_norms", "empirical.jacobian_norms"):
+        monkeypatch.setattr(f"bounds.{measure}", refused)
+    table = evaluate(network(), TRAIN, TEST, eps=0.1, robust=robust(0.4), keys=["holdout_binomial"])
+    assert table.row("holdout_binomial", "standard") == full
+    assert table.record["layers"] == [] and table.record["jacobians"] == {"samples": 0}
+    assert "norms of layers" in table.record["notes"][0]
+
+
+def test_margins_under_attack_are_measured_only_for_rows_about_them() -> None:
+    evaluate(network(), TRAIN, TEST, eps=0.1, robust=refused, keys=["golowich2018_frobenius"])
+
+
+@pytest.mark.parametrize("key", ["golowich2018_frobenius", "bartlett2017_spectral", "golowich2018_l1inf"])
+def test_norms_that_no_bound_needs_are_not_measured(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Where listing the layers would take long; the numbers of the rows are the same."""
+    full = [row for row in standard().rows if row["bound"] == key]
+    monkeypatch.setattr("bounds.plans.SHOWN", 0.0)
+    if key != "bartlett2017_spectral":
+        monkeypatch.setattr("bounds.evaluation.operator_norm", refused)
+    table = evaluate(network(), TRAIN, TEST, keys=[key])
+    assert table.rows == full
+    listed = key == "bartlett2017_spectral"  # which needs all of them
+    assert bool(table.record["layers"]) == listed and bool(table.record["notes"]) == (not listed)
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x + self.first(x).relu())
+
+
+def test_layers_that_no_bound_applies_to_are_listed_where_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(evaluate(Residual(), TRAIN, TEST).record["layers"]) == 2
+    monkeypatch.setattr("bounds.plans.SHOWN", 0.0)
+    for measure in ("evaluation.operator_norm", "evaluation.layer_norms", "empirical.jacobian_norms"):
+        monkeypatch.setattr(f"bounds.{measure}", refused)
+    record = evaluate(Residual(), TRAIN, TEST).record
+    assert record["layers"] == [] and record["jacobians"] == {"samples": 0}
+    assert "no bound that applies needs norms of layers" in record["notes"][0]
+
+
+def test_jacobians_on_as_many_samples_as_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tanh, 6 -> 8 -> 3: 4 x 72 products and 3 x 3 x 12 for the Gram matrix; 20 samples of both sets fit."""
+    monkeypatch.setattr("bounds.plans.LIMIT", 20 * (4 * 72 + 3 * 3 * 12) / 5e9)
+    table = evaluate(network(nn.Tanh), TRAIN, TEST, eps=0.1)
+    row = table.row("jacobian_surrogate", "frobenius, norm-based")
+    assert table.record["jacobians"]["samples"] == 10
+    assert row["gap"]["what"].endswith("on 10 test and 10 training samples") and "on a part" in row["sentence"]
+    (note,) = table.record["notes"]
+    assert note.startswith("Jacobians are measured on 10 of 40 training samples and 10 of 20 held-out samples: more")
+    asked = evaluate(network(nn.Tanh), TRAIN, TEST, eps=0.1, jacobian_samples=15)
+    assert asked.record["jacobians"]["samples"] == 15 and asked.record["notes"] == []
+
+
+class Checking(nn.Module):
+    """Its control flow depends on the values: no exporter can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.linspace(-1, 1, 18).reshape(3, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.isnan().any():
+            raise ValueError("NaN")
+        return self.linear(x)
+
+
+def test_a_network_that_cannot_be_traced_gets_its_holdout_bounds(tmp_path) -> None:
+    module = Checking()
+    table = evaluate(module, TRAIN, TEST, eps=0.1, robust=refused)
+    traced = evaluate(module.linear, TRAIN, TEST, eps=0.1)
+    for key, variant in (("holdout_binomial", "standard"), ("holdout_bernstein", "ramp loss")):
+        assert table.row(key, variant) == traced.row(key, variant)
+    assert table.record["accuracy"] == pytest.approx(traced.record["accuracy"])
+    others = [row for row in table.rows if not row["bound"].startswith("holdout")]
+    assert {row["bound"] for row in others} == {row["bound"] for row in traced.rows[2:]}
+    for row in others:
+        assert row["status"] == "not applicable" and len(row["reasons"]) == 1
+        assert "Checking.forward" in row["reasons"][0]["because"] and "x.shape[0]" in row["reasons"][0]["remedy"]
+    records.write(table.record, tmp_path / "record.json")
+
+
+def test_untraced_networks_that_are_no_function_of_one_input_are_refused() -> None:
+    class Mixing(Checking):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x - x.mean(0) if len(x) > 1 else x)
+
+    class Random(Checking):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x + torch.rand(x.shape))
+
+    with pytest.raises(SamplesInteract, match="model, on uniform: the output for a sample changes"):
+        evaluate(Mixing(), TRAIN, TEST)
+    with pytest.raises(InputError, match="random in eval mode"):
+        evaluate(Random(), TRAIN, TEST)
+
+
+def test_samples_of_the_training_set_are_not_held_out() -> None:
+    both = Data("both", torch.cat([TEST.x[:15], TRAIN.x[:5]]), torch.cat([TEST.y[:15], TRAIN.y[:5]]), 3, (0.0, 1.0))
+    some, every = (evaluate(network(), TRAIN, test, keys=["holdout_binomial"]) for test in (both, TRAIN))
+    assert some.record["data"]["shared"] == 5 and every.record["data"]["shared"] == 40
+    assert some.record["notes"][0].startswith("5 of 20 held-out samples occur in the training set")
+    assert some.rows[0]["status"] == "value" and every.rows[0]["status"] == "not applicable"
+    assert every.rows[0]["reasons"][0]["because"] == "all 40 held-out samples occur in the training set"
+    assert standard().record["data"]["shared"] == 0 and standard().record["notes"] == []
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_the_number() -> None:
+    with pytest.raises(InputError, match=r"takes .* B, the budget is 100 B: raise it with --memory"):
+        evaluate(network(), TRAIN, TEST, memory=Budget(100))

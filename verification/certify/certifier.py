@@ -82,7 +82,7 @@ def certify(
     *,
     box: tuple[float, float] | None = (0.0, 1.0),
     effort: str = "standard",
-    memory: str | None = None,
+    memory: Budget | str | None = None,
 ) -> Certified:
     """Certify a torch module on some samples: traces it, measures its operator norms, takes every route that fits.
 
@@ -111,7 +111,7 @@ def certify(
     >>> round(found.margin.item(), 9)  # -0.5·‖(3, -4)‖, as the attack finds
     -2.5
     """
-    budget = None if memory is None else Budget.parse(memory)
+    budget = Budget.of(memory)
     certifier = Certifier.measured(trace(module, x[:2]), budget=budget)
     return certifier.certify(x, y, AttackSet(norm, eps, box), effort=effort)
 

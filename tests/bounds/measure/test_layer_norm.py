@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bounds.budget import Budget
 from bounds.errors import InputError
 from bounds.measure import layer_norm
-from bounds.measure.layer_norm import LayerNorms, layer_norms
+from bounds.measure.layer_norm import LayerNorms, layer_norms, norms_work
 from bounds.network import trace
 from bounds.network.operators import Linear
 from bounds.network.segment import Segment
@@ -102,3 +103,20 @@ def test_reports_progress_of_the_stream() -> None:
     calls: list[tuple[int, int]] = []
     layer_norms(segments("conv-reflect", 0)[0], progress=lambda done, total: calls.append((done, total)))
     assert calls[-1] == (16, 16)
+
+
+@pytest.mark.parametrize("name", ["conv-circular", "conv-reflect"])
+def test_the_stream_keeps_to_the_memory_and_reports(name: str) -> None:
+    streamed = [segment for segment in segments(name) if norms_work(segment) > 3 * segment.products]
+    assert streamed
+    for segment in streamed:
+        done: list[int] = []
+        each = 8 * (4 * (segment.d_in + segment.d_out) + 2 * max(part.columns for part in segment.operations))
+        little = layer_norms(
+            segment, progress=lambda so_far, _, done=done: done.append(so_far), memory=Budget(2 * each)
+        )
+        total = min(segment.d_in, segment.d_out)
+        assert done == [*range(2, total, 2), total]
+        assert little.frobenius.value == pytest.approx(layer_norms(segment).frobenius.value, rel=1e-13)
+        with pytest.raises(InputError, match="a basis vector at .* takes"):
+            layer_norms(segment, memory=Budget(each - 1))

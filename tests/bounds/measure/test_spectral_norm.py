@@ -8,8 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bounds.budget import Budget
 from bounds.errors import InputError
-from bounds.measure import deterministic_norm, spectral_norm
+from bounds.measure import deterministic_norm, fourier, spectral_norm
 from bounds.measure.deterministic_norm import deterministic_upper
 from bounds.measure.fourier import torus_norm
 from bounds.measure.spectral_norm import operator_norm
@@ -198,3 +199,31 @@ def test_refuses_weights_that_are_not_finite(side: int) -> None:
 def test_refuses_a_failure_that_is_no_probability(failure: float) -> None:
     with pytest.raises(InputError, match="failure probability"):
         operator_norm(Segment("fc", (Linear((2,), torch.eye(2, dtype=torch.float64)),)), failure=failure)
+
+
+def test_reports_every_step_and_every_part_of_the_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fourier, "_CHUNK", 50)
+    weight = torch.randn(5, 5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    segment = convolution(weight, (12, 12), padding=(1, 1))
+    assert segment.d_in > deterministic_norm.DENSE_SIDE
+    calls: list[tuple[int, int]] = []
+    operator_norm(segment, progress=lambda *call: calls.append(call))
+    assert calls.count((0, 150)) > 10 and [done for done, _ in calls if done] == list(range(1, calls[-1][0] + 1))
+
+
+def test_takes_as_many_steps_as_there_is_memory_for() -> None:
+    weight = torch.randn(5, 5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    segment = convolution(weight, (12, 12), padding=(1, 1))
+    calls: list[tuple[int, int]] = []
+    few = operator_norm(segment, memory=Budget(12 * 2 * 8 * 720), progress=lambda *call: calls.append(call))
+    assert calls[-1] == (12, 12)
+    many = operator_norm(segment)
+    assert few.lower.value <= many.lower.value * SLACK and many.upper.value <= few.upper.value * SLACK
+    with pytest.raises(InputError, match="a pair of Lanczos vectors of conv takes 11.5 kB, the budget is 5 kB"):
+        operator_norm(segment, memory=Budget(5000))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_work_is_that_of_some_operations(name: str) -> None:
+    for segment in segments(name):
+        assert spectral_norm.norm_work(segment) > segment.products > 0
