@@ -133,7 +133,7 @@ def norms_work(segment: Segment) -> float:
     """Multiply-adds that the norms of a segment take, roughly: many where basis vectors are streamed through it.
 
     >>> from bounds.network.operators import Linear
-    >>> norms_work(Segment("fc", (Linear((10,), torch.ones(10, 10)),)))
+    >>> norms_work(Segment("fc", (Linear((10,), torch.ones(10, 10).double()),)))
     300.0
     """
     kernels = _kernel_pair(segment, None)

@@ -67,7 +67,7 @@ def norm_work(segment: Segment) -> float:
     """Multiply-adds that the operator norm of a segment takes, roughly and at most.
 
     >>> from bounds.network.operators import Linear
-    >>> norm_work(Segment("fc", (Linear((10,), torch.ones(10, 10)),)))
+    >>> norm_work(Segment("fc", (Linear((10,), torch.ones(10, 10).double()),)))
     7000.0
     """
     small, large = sorted((segment.d_in, segment.d_out))
