@@ -217,7 +217,8 @@ def test_table(whole: Result) -> None:
 
 
 def test_finished_stages_are_lines_where_there_is_no_terminal(whole: Result) -> None:
-    *stages, written = whole.err.splitlines()
+    *lines, written = whole.err.splitlines()
+    stages = [line for line in lines if " of " not in line]  # those tell of a stage that takes long
     assert all(re.fullmatch(r"[\w ]+: \d+\.\d s", stage) for stage in stages), stages
     assert stages[0].startswith("tracing the network: ")
     assert stages[-1].startswith("evaluating the catalogue: ")

@@ -54,7 +54,7 @@ def find(key: str, *, certified: bool, norm: str | None = "l2", spoilt: tuple[Vi
 
 
 def test_what_does_not_apply_needs_nothing() -> None:
-    obstacle = Obstacle("join", "residual join", "remove it")
+    obstacle = Obstacle("join", "residual join", "not covered", "remove it")
     architecture = Architecture((), (), (obstacle,), 1, 2)
     chosen = list(candidates(catalogue.entries(), architecture, Setting(10, "l2", certified=True, support=True)))
     needed = needs(chosen)
@@ -77,7 +77,7 @@ def test_surrogates_of_another_attack_norm_are_no_candidates() -> None:
 
 
 def test_an_untraced_network_says_only_that() -> None:
-    obstacle = Obstacle("untraced", "control flow", "no branches")
+    obstacle = Obstacle("untraced", "the network", "control flow", "no branches")
     found = candidates(
         catalogue.entries(), Architecture((), (), (obstacle,), 1, 2), Setting(10, None, certified=False, support=False)
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from bounds.budget import Budget
 from bounds.errors import InputError
 from bounds.measure import layer_norm
-from bounds.measure.layer_norm import LayerNorms, layer_norms, norms_work
+from bounds.measure.layer_norm import LayerNorms, _held, layer_norms, norms_work
 from bounds.network import trace
 from bounds.network.operators import Linear
 from bounds.network.segment import Segment
@@ -111,7 +111,7 @@ def test_the_stream_keeps_to_the_memory_and_reports(name: str) -> None:
     assert streamed
     for segment in streamed:
         done: list[int] = []
-        each = 8 * (4 * (segment.d_in + segment.d_out) + 2 * max(part.columns for part in segment.operations))
+        each = 4 * 8 * _held(segment)
         little = layer_norms(
             segment, progress=lambda so_far, _, done=done: done.append(so_far), memory=Budget(2 * each)
         )
