@@ -83,4 +83,4 @@ def test_an_untraced_network_says_only_that() -> None:
     )
     for candidate in found:
         because = [violation.because for violation in candidate.reasons]
-        assert because == ([] if isinstance(candidate.variant, HoldOut) else ["control flow"])
+        assert because == ([] if isinstance(candidate.variant, HoldOut) else ["the network: control flow"])
