@@ -13,10 +13,12 @@ from typing import Any
 from bounds import catalogue, records
 from bounds.catalogue.describe import to_markdown
 from bounds.catalogue.entry import Bound, Entry
+from bounds.network.checks import DIRECTIONS, MISMATCH
 from figures import inequality_tables, reproduction_tables
 from figures.chart_figure import chart_caption
 from verification.attack_set import NORMS
 from verification.certify.certifier import ROUTES
+from verification.certify.routes import RATE, SECONDS
 from verification.surrogates import SURROGATES
 
 FOLDER = Path(__file__).parent
@@ -100,7 +102,32 @@ def verification_page() -> str:
         lines.append(f"| {row.name} | {norms} | {row.constant:.6g} | {claimed} | {source} |")
     lines += ["", "## Routes to a certificate", "", "| route | what it is |", "|---|---|"]
     lines += [f"| {route} | {meaning} |" for route, meaning in ROUTES.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + verification_rules()
+
+
+def verification_rules() -> str:
+    """What is refused, and what is left out."""
+    efforts = ", ".join(f"{seconds:g} s ({effort})" for effort, seconds in SECONDS.items())
+    return f"""
+## What certificates may take
+
+Before it starts, every route is estimated from the shapes alone: bytes, and multiply-adds at an assumed rate of
+{RATE:.0e} a second. What does not fit into the seconds per sample of the effort, {efforts}, or into
+the memory (`--memory`, else a quarter of what is available) is left out and noted in the record. Interval arithmetic is
+always there, the relaxation of the logits nearly always; hidden units are tightened where that is cheapest. Every
+choice is sound. `--effort none` certifies nothing: attacks and refutations remain.
+
+## What a network must be
+
+- Deterministic, and each sample on its own: two runs, another batch and a single sample must agree.
+- Differentiable as autograd says: where a network cannot be traced, {DIRECTIONS} random directional derivatives per sample
+  are compared with finite differences; a difference of more than {MISMATCH:.1%} is refused.
+- Returning logits: probabilities are refused unless `--strip-head` leaves out the softmax or sigmoid; a log-softmax
+  is left out by itself, which changes neither losses nor margins; a single logit z is taken as (0, z).
+
+Every loss that an attack saw is computed once more in a fresh forward pass before it is held against anything.
+Verifications run on one thread, so that records do not depend on the number of threads.
+"""
 
 
 def bound_pages() -> dict[str, str]:
