@@ -120,8 +120,8 @@ choice is sound. `--effort none` certifies nothing: attacks and refutations rema
 ## What a network must be
 
 - Deterministic, and each sample on its own: two runs, another batch and a single sample must agree.
-- Differentiable as autograd says: where a network cannot be traced, {DIRECTIONS} random directional derivatives per sample
-  are compared with finite differences; a difference of more than {MISMATCH:.1%} is refused.
+- Differentiable as autograd says: where a network cannot be traced, {DIRECTIONS} random directional derivatives
+  per sample are compared with finite differences; a difference of more than {MISMATCH:.1%} is refused.
 - Returning logits: probabilities are refused unless `--strip-head` leaves out the softmax or sigmoid; a log-softmax
   is left out by itself, which changes neither losses nor margins; a single logit z is taken as (0, z).
 
