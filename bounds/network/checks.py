@@ -12,7 +12,8 @@ from bounds.network.errors import FAILURES, InvalidNetwork, SamplesInteract, fir
 Function = Callable[[Tensor], Tensor]
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
-"""Steps of the finite differences; the best one counts, for kinks ask for small ones and rounding for large ones."""
+"""Steps of the finite differences: the best one counts of those within which neither kinks, nor curvature, nor rounding
+matter."""
 
 MISMATCH, COARSE = 1e-3, 0.1
 """Largest relative difference between a derivative and finite differences, in float64 and in coarser precisions."""
@@ -130,10 +131,9 @@ def check_derivative(function: Function, x: Tensor, precision: torch.dtype = tor
         (gradient,) = torch.autograd.grad((weights * outputs).sum(), point, allow_unused=True)
     gradient = torch.zeros_like(point) if gradient is None else gradient
     point.requires_grad_(False)
-    unit = torch.finfo(precision).eps
-    gaps = [_mismatch(function, point, weights, gradient, noise(x.shape), unit) for _ in range(DIRECTIONS)]
+    gaps = [_mismatch(function, point, weights, gradient, noise(x.shape), precision) for _ in range(DIRECTIONS)]
     worst = max(gaps)
-    if worst > (MISMATCH if precision == torch.float64 else COARSE):
+    if worst > _tolerance(precision):
         raise InvalidNetwork(
             f"its derivative by autograd is not that of the function: off by {100 * worst:.2g} % of what finite"
             " differences show (no_grad, detach, an integer cast, or a custom backward pass in forward?)"
@@ -141,22 +141,32 @@ def check_derivative(function: Function, x: Tensor, precision: torch.dtype = tor
 
 
 def _mismatch(
-    function: Function, point: Tensor, weights: Tensor, gradient: Tensor, direction: Tensor, unit: float
+    function: Function, point: Tensor, weights: Tensor, gradient: Tensor, direction: Tensor, precision: torch.dtype
 ) -> float:
     """Largest relative difference over the samples between a directional derivative and the best finite difference."""
     predicted = (gradient * direction).flatten(1).sum(1)
     scale = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
     smallest = torch.full_like(predicted, torch.inf)
+
+    def value(x: Tensor) -> Tensor:
+        return (weights * function(x)).flatten(1).sum(1)
+
     with torch.no_grad():
-        rounding = 16 * unit * (weights * function(point)).abs().flatten(1).sum(1)
+        here = value(point)
+        rounding = 16 * torch.finfo(precision).eps * (weights * function(point)).abs().flatten(1).sum(1)
         for step in STEPS:
-            change = (function(point + step * direction) - function(point - step * direction)) / (2 * step)
-            measured = (weights * change).flatten(1).sum(1)
+            ahead, behind = value(point + step * direction), value(point - step * direction)
+            measured = (ahead - behind) / (2 * step)
+            # What a kink, the curvature or cancelling terms within the step make of it.
+            doubt = torch.maximum((ahead - 2 * here + behind).abs(), rounding) / step
             size = torch.maximum(torch.maximum(predicted.abs(), measured.abs()), 0.1 * scale)
             gap = torch.where(size > 0, (predicted - measured).abs() / size, 0.0)
-            # A difference that rounding swamps says nothing, nor does one that is not finite.
-            smallest = torch.where(rounding / step <= MISMATCH * size, torch.minimum(smallest, gap), smallest)
+            smallest = torch.where(doubt <= _tolerance(precision) * size, torch.minimum(smallest, gap), smallest)
     return float(smallest.masked_fill(~smallest.isfinite(), 0.0).max())
+
+
+def _tolerance(precision: torch.dtype) -> float:
+    return MISMATCH if precision == torch.float64 else COARSE
 
 
 def differ(one: Tensor, other: Tensor, precision: torch.dtype, floor: float = 0.0) -> bool:

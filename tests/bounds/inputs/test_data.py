@@ -141,7 +141,7 @@ def test_tokens_stay_what_they_are() -> None:
 
 def test_tokens_fit_only_what_takes_tokens() -> None:
     check_fits(tokens(), (2,), 2, tokens=True)
-    with pytest.raises(InputError, match="^words: integer inputs are tokens, but real numbers are needed; convert"):
+    with pytest.raises(InputError, match="^words: integer inputs are tokens, but real numbers are needed; name"):
         check_fits(tokens(), (2,), 2)
     with pytest.raises(InputError, match=r"^toy: inputs have type torch.float32, but the network takes tokens"):
         check_fits(toy(), (1, 2, 2), 3, tokens=True)
