@@ -26,10 +26,18 @@ from bounds.network.decompositions import DECOMPOSITIONS
 from bounds.network.errors import InvalidNetwork, TraceError
 from bounds.network.nodes import evaluate, in_double
 from bounds.network.operators import Shape
+from bounds.network.origin import function_name
 
 # What the exporter raises for a network that runs: its own errors are RuntimeErrors, the others come from
 # forward meeting a symbolic tensor.
 REFUSALS = (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, LookupError)
+
+
+# Operations that are the same before and after decomposition, which takes longer than the export itself.
+PLAIN = frozenset(
+    "adaptive_avg_pool2d avg_pool2d conv1d conv2d dropout elu flatten gelu leaky_relu linear max_pool2d relu reshape"
+    " sigmoid silu softplus sym_size tanh view".split()
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +135,8 @@ def _program(module: nn.Module, pair: Tensor) -> ExportedProgram:
         with _silence():
             sizes = ({0: Dim("b", min=1)},)
             exported = torch.export.export(module, (pair,), dynamic_shapes=sizes)
+            if all(function_name(node) in PLAIN for node in exported.graph.nodes if node.op == "call_function"):
+                return exported
             program: ExportedProgram = exported.run_decompositions(DECOMPOSITIONS)
             return program
     except REFUSALS as error:
