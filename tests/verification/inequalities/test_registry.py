@@ -58,14 +58,16 @@ def test_size_and_mutants() -> None:
     assert [claim.id for claim in INEQUALITIES.values() if not claim.function.__doc__] == []
 
 
+@pytest.mark.parametrize("first", [4, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("id", INEQUALITIES)
-def test_holds_with_every_mutant_refuted(id: str) -> None:
-    """What is attained comes within 1 %. Half the default budget mostly finds all; what it misses gets the whole."""
+def test_holds_with_every_mutant_refuted(id: str, first: int) -> None:
+    """What is attained comes within 1 %. A quarter of the default budget mostly finds all; what is missed gets more."""
     claim = INEQUALITIES[id]
-    finding = examine(claim, claim.examples // 2)
-    assert finding.verdict == "held"
-    if finding.complaints:
-        finding = examine(claim)
+    for part in (part for part in (4, 2, 1) if part <= first):
+        finding = examine(claim, claim.examples // part)
+        assert finding.verdict == "held"
+        if not finding.complaints:
+            break
     assert finding.complaints == []
 
 
