@@ -23,6 +23,7 @@ from bounds.empirical import Sides
 from bounds.errors import InputError, unknown_name
 from bounds.inputs import Data, as_data, check_fits, shared_samples
 from bounds.inputs import measured as measured_data
+from bounds.inputs.input_space import learned_inputs
 from bounds.measure import data_norms, layer_norms, operator_norm, support_radius
 from bounds.measure.load import NUMBER, load
 from bounds.measurements import ATTACK_NORMS, LAYER_NORMS, DataMeasurement, LayerMeasurement, Measurements
@@ -155,7 +156,8 @@ def evaluate(
     report("tracing the network", 1, 1)
     available = None if callable(robust) and isinstance(network, Untraced) else robust
     setting = Setting(len(train), norm if eps is not None else None, available is not None, train.box is not None)
-    chosen = list(candidates(entries, network.architecture, setting, _spoilt(shared, len(test))))
+    architecture = replace(network.architecture, obstacles=network.architecture.obstacles + learned_inputs(model))
+    chosen = list(candidates(entries, architecture, setting, _spoilt(shared, len(test))))
     needed = needs(chosen)
     if needed.robust and callable(available) and not network.architecture.obstacles:
         needed = replace(needed, layers=needed.layers | {"s"})  # certificates of a chain use them

@@ -72,6 +72,8 @@ def traced_or_not(module: nn.Module, data: Data, name: str) -> Network:
         return function
     with torch.no_grad():
         outputs = function(x[:1]).shape[1]
-    obstacle = Obstacle("untraced", "the network", str(why), TOKENS if data.is_discrete else REMEDY)
+    obstacle = Obstacle("untraced", "the network", str(why), REMEDY)
+    if data.is_discrete:
+        obstacle = Obstacle("untraced", "the network", "its inputs are integers", TOKENS)
     architecture = Architecture((), (), (obstacle,), x[0].numel(), outputs)
     return Untraced(function, tuple(x.shape[1:]), outputs, architecture)

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import torch
 
+from bounds.architecture import Obstacle
 from bounds.budget import Budget
 from bounds.inputs.data import Data
 from bounds.network.adapted import Adapted
 
 BATCH = 256
+
+
+def learned_inputs(model: object) -> tuple[Obstacle, ...]:
+    """Why no bound from training data speaks of a network behind its input module: none where there is no such module.
+
+    Such a bound takes its inputs as given before the training, and what the module makes of them was learned with the
+    rest. Hold-out bounds, attacks and certificates do not mind.
+    """
+    if not isinstance(model, Adapted) or model.input_module is None:
+        return ()
+    why = f"what '{model.input_module}' returns was learned, but the inputs of a bound must not depend on the training"
+    return (Obstacle("untraced", "the inputs", why, "rely on the hold-out rows"),)
 
 
 def measured(model: object, data: Data) -> Data:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from bounds import evaluate, records
+from bounds import adapt, evaluate, records
 from bounds.budget import Budget
 from bounds.errors import InputError
 from bounds.evaluation import Evaluation
@@ -382,3 +382,29 @@ def test_samples_of_the_training_set_are_not_held_out() -> None:
 def test_what_does_not_fit_into_memory_is_refused_with_the_number() -> None:
     with pytest.raises(InputError, match=r"takes .* B, the budget is 100 B: raise it with --memory"):
         evaluate(network(), TRAIN, TEST, memory=Budget(100))
+
+
+class Tokens(nn.Module):
+    """A text classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.embed, self.head = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.embed(tokens)).mean(1))
+
+
+def test_tokens_have_hold_out_rows_and_so_has_the_space_of_a_learned_embedding() -> None:
+    generator = torch.Generator().manual_seed(0)
+    train, test = ((torch.randint(0, 9, (20, 5), generator=generator), torch.arange(20) % 3) for _ in range(2))
+    plain = evaluate(Tokens(), train, test)
+    behind = evaluate(adapt(Tokens(), input_module="embed"), train, test, eps=0.1)
+    for table, because in ((plain, "its inputs are integers"), (behind, "what 'embed' returns was learned")):
+        applied = {row["bound"] for row in table.rows if row["status"] == "value"}
+        assert applied == {"holdout_binomial", "holdout_bernstein"}
+        assert because in table.row("golowich2018_frobenius")["sentence"]
+    assert plain.record["accuracy"] == behind.record["accuracy"]
+    assert behind.record["data"]["input_shape"] == [5, 4]
